@@ -1,4 +1,4 @@
--- Version 10 of the views; checksum of the tables: f66f379fbfa95ffe.
+-- Version 11 of the views; checksum of the tables: 4170f44b075112f1.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -33,7 +33,7 @@ CREATE TABLE stream_aside (
     reason text NOT NULL,
     CONSTRAINT stream_aside_pkey PRIMARY KEY (stream)
 );
-COMMENT ON TABLE stream_aside IS 'Cases and prisons that the other tables leave out, as Postgres refuses their rows; empty in a sound ledger.';
+COMMENT ON TABLE stream_aside IS 'Cases, prisons and contacts in NOMIS that the other tables leave out, as Postgres refuses their rows; empty in a sound ledger.';
 COMMENT ON COLUMN stream_aside.stream IS 'Stream of the events, e.g. prisoner-A1234BC.';
 COMMENT ON COLUMN stream_aside.prisoner_number IS 'Of a case: NOMS number.';
 COMMENT ON COLUMN stream_aside.prison_code IS 'Of a prison: agency code.';
@@ -258,24 +258,26 @@ COMMENT ON COLUMN pom_period.returns_on IS 'For UNAVAILABLE: expected back on th
 COMMENT ON COLUMN pom_period.reason IS 'Why the status is as it is.';
 
 CREATE TABLE nomis_contact (
-    prison_code text NOT NULL,
-    contact_id uuid NOT NULL,
     prisoner_number text NOT NULL,
+    contact_id uuid NOT NULL,
+    prison_code text NOT NULL,
     staff_id bigint,
     name text,
     contact_type text NOT NULL,
     found_at timestamptz NOT NULL,
-    removed_at timestamptz
+    removed_at timestamptz,
+    position bigint NOT NULL
 );
 COMMENT ON TABLE nomis_contact IS 'POM contacts seen in NOMIS, which must be removed when a prison goes onto OMiC.';
-COMMENT ON COLUMN nomis_contact.prison_code IS 'Agency code.';
-COMMENT ON COLUMN nomis_contact.contact_id IS 'Identifies the contact within the prison.';
 COMMENT ON COLUMN nomis_contact.prisoner_number IS 'Whose contact it is.';
+COMMENT ON COLUMN nomis_contact.contact_id IS 'Identifies the contact.';
+COMMENT ON COLUMN nomis_contact.prison_code IS 'Agency code.';
 COMMENT ON COLUMN nomis_contact.staff_id IS 'The contact''s staff id, where NOMIS gives one.';
 COMMENT ON COLUMN nomis_contact.name IS 'The contact''s name, where NOMIS gives one.';
 COMMENT ON COLUMN nomis_contact.contact_type IS 'Contact type as NOMIS has it.';
 COMMENT ON COLUMN nomis_contact.found_at IS 'When it was last found (effective time).';
 COMMENT ON COLUMN nomis_contact.removed_at IS 'When its removal was confirmed (effective time); null while it is still in NOMIS.';
+COMMENT ON COLUMN nomis_contact.position IS 'Position in the log of the last event of the prisoner''s contacts that the views include.';
 
 CREATE TABLE establishment (
     prison_code text NOT NULL,
@@ -471,7 +473,7 @@ ALTER TABLE case_prison ADD CONSTRAINT case_prison_pkey PRIMARY KEY (prisoner_nu
 ALTER TABLE allocation ADD CONSTRAINT allocation_pkey PRIMARY KEY (prisoner_number, revision);
 ALTER TABLE prison ADD CONSTRAINT prison_pkey PRIMARY KEY (prison_code);
 ALTER TABLE pom_period ADD CONSTRAINT pom_period_pkey PRIMARY KEY (prison_code, staff_id, valid_from);
-ALTER TABLE nomis_contact ADD CONSTRAINT nomis_contact_pkey PRIMARY KEY (prison_code, contact_id);
+ALTER TABLE nomis_contact ADD CONSTRAINT nomis_contact_pkey PRIMARY KEY (prisoner_number, contact_id);
 
 CREATE INDEX case_period_prison ON case_period (prison, valid_to, prisoner_number);
 CREATE INDEX case_period_pom ON case_period (pom_staff_id, valid_to) WHERE pom_staff_id IS NOT NULL;
@@ -480,3 +482,4 @@ CREATE INDEX case_prison_prison ON case_prison (prison, first_position);
 CREATE INDEX allocation_prison_month ON allocation (prison, month);
 CREATE INDEX pom_period_staff ON pom_period (staff_id, valid_to);
 CREATE INDEX nomis_contact_outstanding ON nomis_contact (prison_code) WHERE removed_at IS NULL;
+CREATE INDEX nomis_contact_prison ON nomis_contact (prison_code, position);

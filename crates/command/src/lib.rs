@@ -43,6 +43,7 @@ mod streams;
 
 pub use clock::Clock;
 pub use http::{openapi, router};
+pub use obligations::ContactNumbers;
 pub use operations::merge::MergeRequest;
 pub use request::{CommandError, Outcome, Request, RequestDigest};
 pub use service::{Service, ServiceSettings};

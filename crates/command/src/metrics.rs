@@ -62,4 +62,9 @@ impl CommandMetrics {
         };
         self.commands.get_or_create(&CommandLabels { r#type: command.kind_name(), outcome }).inc();
     }
+
+    /// Counts a command of this type that failed before it was known for which stream it is.
+    pub(crate) fn count_failed(&self, kind_name: &'static str, error: &CommandError) {
+        self.commands.get_or_create(&CommandLabels { r#type: kind_name, outcome: error.kind() }).inc();
+    }
 }

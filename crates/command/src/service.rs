@@ -14,34 +14,41 @@
 //! command is *accepted*; if a case goes to a POM at the moment at which that POM becomes inactive,
 //! [`crate::policies`] puts it right.
 
+mod decisions;
+
 use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 use domain::{
     Command, Entry, Event, Refusal, Rule, Stream,
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
-    prison::{self, PrisonEvent},
-    prisoner::{self, PrisonerEvent, RecommendationPolicy},
+    nomis_contacts, prison,
+    prisoner::{self, RecommendationPolicy},
 };
 use event_log::{
-    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, Metadata, NewEvent, Salt, SharedLog, SpentKey, StoredEvent,
-    encode, history::StreamHistory,
+    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, LogError, Metadata, NewEvent, Salt, SharedLog, SpentKey,
+    StoredEvent, encode, history::StreamHistory, stored_event::refuse_older_log,
 };
 use futures::{FutureExt as _, future::BoxFuture};
 use prometheus_client::registry::Registry;
 use tokio::{
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, OnceCell},
     try_join,
 };
 use tracing::Instrument as _;
+use uuid::Uuid;
 
+use self::decisions::DecidedEvents;
 use crate::{
     Clock, CommandError, Outcome, Request,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
     request::RequestTimes,
     started_bulk::RunningBulks,
-    streams::{CASES_CACHED, CachedStream, PRISONS_CACHED, Streams, answer_to_request, answer_to_spent_key, take_turn},
+    streams::{
+        CASES_CACHED, CONTACTS_CACHED, CachedStream, PRISONS_CACHED, Streams, answer_to_request, answer_to_spent_key,
+        take_turn,
+    },
 };
 
 /// Most decisions on one command: the first, one more after a refusal by cached streams, and one
@@ -77,9 +84,12 @@ struct ServiceInner {
     settings: ServiceSettings,
     cases: Streams<prisoner::History>,
     prisons: Streams<prison::History>,
+    contacts: Streams<nomis_contacts::History>,
     obligations: ObligationIndex,
     running_bulks: RunningBulks,
     merge_turn: Mutex<()>,
+    /// Set once the log is known to be none of an earlier version.
+    is_log_readable: OnceCell<()>,
     metrics: CommandMetrics,
 }
 
@@ -91,9 +101,11 @@ impl Service {
             inner: Arc::new(ServiceInner {
                 cases: Streams::new(Arc::clone(&log), CASES_CACHED),
                 prisons: Streams::new(Arc::clone(&log), PRISONS_CACHED),
+                contacts: Streams::new(Arc::clone(&log), CONTACTS_CACHED),
                 obligations: ObligationIndex::default(),
                 running_bulks: RunningBulks::default(),
                 merge_turn: Mutex::new(()),
+                is_log_readable: OnceCell::new(),
                 metrics: CommandMetrics::new(),
                 log,
                 settings,
@@ -176,55 +188,12 @@ impl Service {
                 let decide = |prison: &prison::History| self.decide_on_prison(prison, command, times);
                 self.decide_and_append(&self.inner.prisons, code, None, request, permit, decide).await
             }
+            Command::Contacts(number, command) => {
+                let permit = |_: &nomis_contacts::History| request.confinement.check_prison(command.prison());
+                let decide = |contacts: &nomis_contacts::History| self.decide_on_contacts(contacts, command, times);
+                self.decide_and_append(&self.inner.contacts, number, None, request, permit, decide).await
+            }
         }
-    }
-
-    /// Decides a command on a case, with its prison's roster if [`Self::roster_for`] has one.
-    fn decide_on_case(
-        &self,
-        case: &prisoner::History,
-        roster: Option<&CachedPrison>,
-        command: &prisoner::Command,
-        times: RequestTimes,
-    ) -> Result<DecidedEvents<PrisonerEvent>, Refusal> {
-        let roster = roster.map(CachedStream::read);
-        let roster_recorded_at = roster.as_ref().and_then(|roster| roster.history().last_recorded_at());
-        let now = self.time_of_decision([case.last_recorded_at(), roster_recorded_at, times.caused_at]);
-        let effective_at = times.effective_at.unwrap_or(now);
-        let context = prisoner::Context {
-            now,
-            effective_at,
-            prison: roster.as_ref().map(|roster| roster.history()),
-            recommendation_policy: self.inner.settings.recommendation_policy,
-        };
-        let events = prisoner::decide(case, command, &context)?;
-        let same_fact = match &events[..] {
-            [event] => prisoner::find_same_fact(case, event, effective_at),
-            _ => None,
-        };
-        Ok(DecidedEvents { events, now, effective_at, same_fact })
-    }
-
-    fn decide_on_prison(
-        &self,
-        prison: &prison::History,
-        command: &prison::Command,
-        times: RequestTimes,
-    ) -> Result<DecidedEvents<PrisonEvent>, Refusal> {
-        let now = self.time_of_decision([prison.last_recorded_at(), times.caused_at, None]);
-        let effective_at = times.effective_at.unwrap_or(now);
-        Ok(DecidedEvents {
-            events: prison::decide(prison, command, &prison::Context { now, effective_at })?,
-            now,
-            effective_at,
-            same_fact: None,
-        })
-    }
-
-    /// The time of a decision: this clock's, or the latest that the ledger has recorded, where
-    /// another server's clock is ahead of this one.
-    pub(crate) fn time_of_decision(&self, recorded_at: [Option<DateTime<Utc>>; 3]) -> DateTime<Utc> {
-        recorded_at.into_iter().flatten().fold(self.inner.settings.clock.now(), Ord::max)
     }
 
     async fn decide_and_append<H: StreamHistory>(
@@ -236,6 +205,7 @@ impl Service {
         permit: impl Fn(&H) -> Result<(), Refusal>,
         decide: impl Fn(&H) -> Result<DecidedEvents<H::Event>, Refusal>,
     ) -> Result<Outcome, CommandError> {
+        self.refuse_older_log().await?;
         let stream = H::stream(key);
         let cached = streams.load(key).await?;
         let _turn = take_turn(&cached.turn, &stream).await?;
@@ -445,6 +415,12 @@ impl Service {
         }
     }
 
+    /// Refuses a log of an earlier version, before anything is appended to it. Asks the log once.
+    pub(crate) async fn refuse_older_log(&self) -> Result<(), LogError> {
+        let inner = &self.inner;
+        inner.is_log_readable.get_or_try_init(|| refuse_older_log(&*inner.log)).await.copied()
+    }
+
     /// The log, which the policies follow.
     pub(crate) fn log(&self) -> &SharedLog {
         &self.inner.log
@@ -465,8 +441,24 @@ impl Service {
         self.inner.obligations.cases_ever_held(prison, staff_id, head).await
     }
 
+    /// The person whose contact in NOMIS it is, by what is recorded up to the present end of the
+    /// log.
+    pub(crate) async fn person_of_contact(
+        &self,
+        prison: &PrisonCode,
+        contact_id: &Uuid,
+    ) -> Result<Option<PrisonerNumber>, CommandError> {
+        let head = self.inner.log.head().await?;
+        self.inner.obligations.person_of_contact(prison, contact_id, head).await
+    }
+
     pub(crate) fn running_bulks(&self) -> &RunningBulks {
         &self.inner.running_bulks
+    }
+
+    /// Counts a command of this type that failed before it was known for which stream it is.
+    pub(crate) fn count_failed(&self, kind_name: &'static str, error: &CommandError) {
+        self.inner.metrics.count_failed(kind_name, error);
     }
 
     /// Counts the keys that the log has met on two streams since the last count.
@@ -485,13 +477,4 @@ impl Service {
     pub(crate) async fn take_merge_turn(&self, survivor: &PrisonerNumber) -> Result<MutexGuard<'_, ()>, CommandError> {
         take_turn(&self.inner.merge_turn, &Stream::Prisoner(survivor.clone())).await
     }
-}
-
-/// The events that `domain` decided on, and the times of the decision.
-struct DecidedEvents<E> {
-    events: Vec<E>,
-    now: DateTime<Utc>,
-    effective_at: DateTime<Utc>,
-    /// The revision of the entry that says the same already; the events are then not recorded.
-    same_fact: Option<u64>,
 }

@@ -1,18 +1,20 @@
-//! A command to either kind of stream.
+//! A command to any kind of stream.
 
 use crate::{
     Stream,
     identifier::{PrisonCode, PrisonerNumber},
-    prison, prisoner,
+    nomis_contacts, prison, prisoner,
 };
 
-/// A command and the case or prison that it is for.
+/// A command and the case, prison or person that it is for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// A command about a case.
     Prisoner(PrisonerNumber, prisoner::Command),
     /// A command about a prison.
     Prison(PrisonCode, prison::Command),
+    /// A command about the POM contacts that NOMIS has of a person.
+    Contacts(PrisonerNumber, nomis_contacts::Command),
 }
 
 impl Command {
@@ -22,6 +24,7 @@ impl Command {
         match self {
             Self::Prisoner(number, _) => Stream::Prisoner(number.clone()),
             Self::Prison(code, _) => Stream::Prison(code.clone()),
+            Self::Contacts(number, _) => Stream::Contacts(number.clone()),
         }
     }
 
@@ -31,6 +34,7 @@ impl Command {
         match self {
             Self::Prisoner(_, command) => command.kind().name(),
             Self::Prison(_, command) => command.kind().name(),
+            Self::Contacts(_, command) => command.kind().name(),
         }
     }
 }

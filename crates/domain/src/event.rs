@@ -1,7 +1,8 @@
-//! Events of both kinds of stream, and an event in its place in a history.
+//! Events of every kind of stream, and an event in its place in a history.
 //!
-//! The modules `command`, `event`, `prison` and `prisoner` are one idea and depend on one another:
-//! a command or an event is one of a case or of a prison.
+//! The modules `command`, `event`, `prison`, `prisoner` and `nomis_contacts` are one idea and
+//! depend on one another: a command or an event is one of a case, of a prison or of a person's
+//! contacts.
 
 use std::{fmt, str::FromStr};
 
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     identifier::{AuthSource, CommandId, EventId, InvalidValue, PrisonCode, PrisonerNumber, Username},
+    nomis_contacts::NomisContactEvent,
     prison::PrisonEvent,
     prisoner::PrisonerEvent,
 };
@@ -19,13 +21,26 @@ use crate::{
 /// an older reader would misread; readers keep understanding all earlier versions.
 pub const SCHEMA_VERSION: u16 = 1;
 
-/// A stream of events with one writer's order: a case or a prison.
+/// A stream of events with one writer's order: a case, a prison or a person's contacts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stream {
     /// One case, `prisoner-A1234BC`.
     Prisoner(PrisonerNumber),
     /// One prison's roster and its move onto OMiC, `prison-LEI`.
     Prison(PrisonCode),
+    /// The POM contacts that NOMIS has of one person, `contacts-A1234BC`.
+    Contacts(PrisonerNumber),
+}
+
+impl Stream {
+    /// The person whose stream it is; `None` for a prison's.
+    #[must_use]
+    pub fn person(&self) -> Option<&PrisonerNumber> {
+        match self {
+            Self::Prisoner(number) | Self::Contacts(number) => Some(number),
+            Self::Prison(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Stream {
@@ -33,6 +48,7 @@ impl fmt::Display for Stream {
         match self {
             Self::Prisoner(number) => write!(f, "prisoner-{number}"),
             Self::Prison(code) => write!(f, "prison-{code}"),
+            Self::Contacts(number) => write!(f, "contacts-{number}"),
         }
     }
 }
@@ -44,11 +60,13 @@ impl FromStr for Stream {
             number.parse().map(Self::Prisoner)
         } else if let Some(code) = name.strip_prefix("prison-") {
             code.parse().map(Self::Prison)
+        } else if let Some(number) = name.strip_prefix("contacts-") {
+            number.parse().map(Self::Contacts)
         } else {
             Err(InvalidValue {
                 what: "stream",
                 value: name.to_owned(),
-                format: "`prisoner-` and a prisoner number, or `prison-` and a prison code",
+                format: "`prisoner-` or `contacts-` and a prisoner number, or `prison-` and a prison code",
             })
         }
     }
@@ -63,7 +81,7 @@ impl CommandId {
     }
 }
 
-/// An event of either kind of stream.
+/// An event of any kind of stream.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Event {
@@ -71,15 +89,26 @@ pub enum Event {
     Prisoner(PrisonerEvent),
     /// An event of a prison.
     Prison(PrisonEvent),
+    /// An event of a person's contacts.
+    Contacts(NomisContactEvent),
 }
 
 impl Event {
+    /// The names of the types of all kinds of stream: of cases, of prisons, of persons' contacts.
+    pub fn type_names() -> impl Iterator<Item = &'static str> + Clone {
+        [PrisonerEvent::TYPE_NAMES, PrisonEvent::TYPE_NAMES, NomisContactEvent::TYPE_NAMES]
+            .into_iter()
+            .flatten()
+            .copied()
+    }
+
     /// The name of the event's type, e.g. `AllocationMade`.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Prisoner(event) => event.type_name(),
             Self::Prison(event) => event.type_name(),
+            Self::Contacts(event) => event.type_name(),
         }
     }
 
@@ -91,6 +120,7 @@ impl Event {
         match self {
             Self::Prisoner(event) => event.serialize_data(serializer),
             Self::Prison(event) => event.serialize_data(serializer),
+            Self::Contacts(event) => event.serialize_data(serializer),
         }
     }
 
@@ -106,6 +136,7 @@ impl Event {
         match stream {
             Stream::Prisoner(_) => PrisonerEvent::deserialize_data(type_name, deserializer).map(Self::Prisoner),
             Stream::Prison(_) => PrisonEvent::deserialize_data(type_name, deserializer).map(Self::Prison),
+            Stream::Contacts(_) => NomisContactEvent::deserialize_data(type_name, deserializer).map(Self::Contacts),
         }
     }
 }
@@ -122,13 +153,21 @@ impl From<PrisonEvent> for Event {
     }
 }
 
+impl From<NomisContactEvent> for Event {
+    fn from(event: NomisContactEvent) -> Self {
+        Self::Contacts(event)
+    }
+}
+
 impl TryFrom<Event> for PrisonerEvent {
     type Error = MisplacedEvent;
 
     fn try_from(event: Event) -> Result<Self, MisplacedEvent> {
         match event {
             Event::Prisoner(event) => Ok(event),
-            Event::Prison(event) => Err(MisplacedEvent { type_name: event.type_name(), stream_kind: "case" }),
+            other @ (Event::Prison(_) | Event::Contacts(_)) => {
+                Err(MisplacedEvent { type_name: other.type_name(), stream_kind: "the stream of a case" })
+            }
         }
     }
 }
@@ -139,18 +178,33 @@ impl TryFrom<Event> for PrisonEvent {
     fn try_from(event: Event) -> Result<Self, MisplacedEvent> {
         match event {
             Event::Prison(event) => Ok(event),
-            Event::Prisoner(event) => Err(MisplacedEvent { type_name: event.type_name(), stream_kind: "prison" }),
+            other @ (Event::Prisoner(_) | Event::Contacts(_)) => {
+                Err(MisplacedEvent { type_name: other.type_name(), stream_kind: "the stream of a prison" })
+            }
         }
     }
 }
 
-/// An event of one kind of stream where only the other kind of stream has a place for it.
+impl TryFrom<Event> for NomisContactEvent {
+    type Error = MisplacedEvent;
+
+    fn try_from(event: Event) -> Result<Self, MisplacedEvent> {
+        match event {
+            Event::Contacts(event) => Ok(event),
+            other @ (Event::Prisoner(_) | Event::Prison(_)) => {
+                Err(MisplacedEvent { type_name: other.type_name(), stream_kind: "the contacts of a person" })
+            }
+        }
+    }
+}
+
+/// An event of one kind of stream where only another kind has a place for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a `{type_name}` does not belong in the stream of a {stream_kind}")]
+#[error("a `{type_name}` does not belong in {stream_kind}")]
 pub struct MisplacedEvent {
     /// The event's type.
     pub type_name: &'static str,
-    /// The kind of stream that it was to be an event of: `case` or `prison`.
+    /// The stream that it was to be an event of, in words.
     pub stream_kind: &'static str,
 }
 
@@ -288,10 +342,10 @@ pub struct EventTypeSchema {
 
 #[cfg(feature = "openapi")]
 impl EventTypeSchema {
-    /// Every type of event, those of a case before those of a prison.
+    /// Every type of event: those of a case, of a prison, of a person's contacts.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        [PrisonerEvent::schemas(), PrisonEvent::schemas()].concat()
+        [PrisonerEvent::schemas(), PrisonEvent::schemas(), NomisContactEvent::schemas()].concat()
     }
 }
 

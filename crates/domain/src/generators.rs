@@ -10,11 +10,9 @@ use proptest::{prelude::*, sample::select, strategy::Union};
 use crate::{
     handover::{Facts, HandoverReason},
     identifier::{PrisonCode, PrisonerNumber, StaffId},
+    nomis_contacts::{self, ContactSeen},
     officer::{CommunityManager, Pom, PomKind, PomStatus, WorkingPattern},
-    prison::{
-        self, ContactSeen, Estate, GoLiveCorrection, PomDetailsChanged, PomRegistered, PomStatusChanged,
-        PrisonJoinedOmic,
-    },
+    prison::{self, Estate, GoLiveCorrection, PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
     prisoner::{
         Allocate, AllocateCoworker, AllocateWithTier, AllocationReference, Arrangements, ChoiceReasons, Command,
         CommandKind, Deallocate, DeallocationTrigger, EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings,
@@ -159,10 +157,24 @@ fn prison_command(kind: prison::CommandKind) -> BoxedStrategy<prison::Command> {
                 prison::Command::ChangePomStatus(PomStatusChanged { staff_id, status, returns_on: None, reason })
             })
             .boxed(),
-        prison::CommandKind::RecordNomisContact => contact().prop_map(prison::Command::RecordNomisContact).boxed(),
-        prison::CommandKind::ConfirmNomisContactRemoval => (contact(), prison())
-            .prop_map(|(contact, prison)| prison::Command::ConfirmNomisContactRemoval {
-                contact_id: contact.contact_id(&prison),
+    }
+}
+
+/// Commands to the contacts of persons, each with the person's number.
+pub fn contact_commands() -> impl Strategy<Value = (PrisonerNumber, nomis_contacts::Command)> {
+    let kinds = nomis_contacts::CommandKind::ALL.iter();
+    (contact_holder(), Union::new(kinds.map(|kind| contact_command(*kind))))
+}
+
+fn contact_command(kind: nomis_contacts::CommandKind) -> BoxedStrategy<nomis_contacts::Command> {
+    match kind {
+        nomis_contacts::CommandKind::RecordNomisContact => {
+            contact().prop_map(nomis_contacts::Command::RecordNomisContact).boxed()
+        }
+        nomis_contacts::CommandKind::ConfirmNomisContactRemoval => (contact(), contact_holder())
+            .prop_map(|(contact, number)| nomis_contacts::Command::ConfirmNomisContactRemoval {
+                contact_id: contact.contact_id(&number),
+                prison: contact.prison,
             })
             .boxed(),
     }
@@ -292,9 +304,14 @@ fn pom(id: i64) -> impl Strategy<Value = Pom> + Clone {
     })
 }
 
+/// Two persons, so that most removals are of a contact that was found.
+fn contact_holder() -> impl Strategy<Value = PrisonerNumber> {
+    (0..2u8).prop_map(|case| prisoner_number(&format!("A{case:04}BC")))
+}
+
 fn contact() -> impl Strategy<Value = ContactSeen> {
-    (0..4u8, select(vec!["POM", "COPOM"])).prop_map(|(case, contact_type)| ContactSeen {
-        prisoner_number: prisoner_number(&format!("A{case:04}BC")),
+    (prison(), select(vec!["POM", "COPOM"])).prop_map(|(prison, contact_type)| ContactSeen {
+        prison,
         staff_id: None,
         name: Some("Okafor, Grace".to_owned()),
         contact_type: contact_type.to_owned(),

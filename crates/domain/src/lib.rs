@@ -10,6 +10,7 @@
 //! | what is a valid prisoner number, prison, staff id? | [`identifier`] |
 //! | what may happen to a case, and what follows? | [`prisoner`] |
 //! | what may happen to a prison's roster? | [`prison`] |
+//! | which POM contacts does NOMIS have of a person? | [`nomis_contacts`] |
 //! | when does a case go to the community? | [`handover`] |
 //! | which officer is responsible at an instant? | [`prisoner::responsibility`] |
 //! | which dates, instants and texts are taken from outside? | [`moment`], [`text`] |
@@ -29,6 +30,7 @@ pub mod identifier;
 pub mod london;
 pub mod moment;
 mod named_prisoners;
+pub mod nomis_contacts;
 pub mod officer;
 #[cfg(feature = "openapi")]
 pub mod openapi;

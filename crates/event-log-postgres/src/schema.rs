@@ -14,7 +14,7 @@ pub const PARTITION_EVENTS: u64 = 10_000_000;
 
 /// The migrations in their order: the description, which the database keeps too, and the SQL. The
 /// place of one is its version.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("log", include_str!("../migrations/0001_log.sql")),
     ("analysts read the log", include_str!("../migrations/0002_analysts_read_the_log.sql")),
     ("services have roles", include_str!("../migrations/0003_services_have_roles.sql")),
@@ -23,6 +23,7 @@ const MIGRATIONS: [(&str, &str); 8] = [
     ("idempotency keys", include_str!("../migrations/0006_idempotency_keys.sql")),
     ("keys of recent events", include_str!("../migrations/0007_keys_of_recent_events.sql")),
     ("events have a salt", include_str!("../migrations/0008_events_have_a_salt.sql")),
+    ("contacts are a stream", include_str!("../migrations/0009_contacts_are_a_stream.sql")),
 ];
 
 /// The reason why the schema could not be brought up to date.
@@ -111,7 +112,7 @@ mod tests {
     /// The version and the SHA-384 of each migration. Every database that was migrated holds them,
     /// and [`super::migrate`] refuses a migration that has changed. So a line here must never
     /// change: a new migration gets a new line.
-    const FROZEN: [(i64, &str); 8] = [
+    const FROZEN: [(i64, &str); 9] = [
         (1, "1b6652025ce377bfb71355c0d0d6447ce924d7a7ccd7735e0db3c74e9a55b4b628b5fe6f21988b6b4d32370b8933eb45"),
         (2, "87002ce9428cd0aa58b3c870d5264ea132a3fa52cc7f07fccbc18c91d5dcec08f72dfda1529492131072a904d9ea2074"),
         (3, "4fb1f2abffb56ca5db03cfafbfd1b47dbb349cad0b6c4309cdd81b4d1a0824d7bfec4c925f12270b6270737bbaa3d484"),
@@ -120,6 +121,7 @@ mod tests {
         (6, "e421e70cfaaf0bbbfa94fbff6a2731f4d0af7351d1e48624bbc2bcf2d71092c26e1d4ae00d848a3ac95ad7e4e106237e"),
         (7, "5d20c665813ed54ded180c27592c3e07fde0b3e4f0b7f63638ea020b2ed7cabafe561006271bbb2339bd6bc87448eaed"),
         (8, "48005462b428422b603a79abc8df1dbd821c11a18b71a5e506ff103d07ccd86f20dfd8c663cfef1d24eb818f7e5abac7"),
+        (9, "cf525d03ac5655de3dff68e6dc6b49538f794cc1648336711e89017f96798cbf8fcb483cc1db9dc4c527039ce7662370"),
     ];
 
     #[test]

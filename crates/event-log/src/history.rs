@@ -1,9 +1,9 @@
 //! Histories: the one place where stored events become the histories that `domain` folds and
 //! decides on (rehydration of aggregates).
 //!
-//! Readers that want a case or a prison call [`read_case`], [`read_cases`] or [`read_prison`].
-//! Readers that hold a stream's events already call [`fold`]; those that meet a log's events one by
-//! one call [`push`].
+//! Readers that want a case or a prison call [`read_case`], [`read_cases`] or [`read_prison`];
+//! those that want persons' contacts in NOMIS call [`read_contacts`]. Readers that hold a stream's
+//! events already call [`fold`]; those that meet a log's events one by one call [`push`].
 
 use std::{fmt::Debug, hash::Hash};
 
@@ -12,6 +12,7 @@ use domain::{
     Entry, Event, Stream,
     event::MisplacedEvent,
     identifier::{PrisonCode, PrisonerNumber},
+    nomis_contacts::{self, NomisContactEvent},
     prison::{self, PrisonEvent},
     prisoner::{self, PrisonerEvent},
 };
@@ -19,7 +20,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 
 use crate::{EventLog, LogError, RecordedEvent, decode};
 
-/// The history of a stream, of a case or of a prison.
+/// The history of a stream: of a case, of a prison or of a person's contacts.
 pub trait StreamHistory: Debug + Send + Sync + Sized + 'static {
     /// Identifies the stream among those of its kind.
     type Key: Clone + Debug + Eq + Hash + Send + Sync + 'static;
@@ -100,6 +101,31 @@ impl StreamHistory for prison::History {
     }
 }
 
+impl StreamHistory for nomis_contacts::History {
+    type Key = PrisonerNumber;
+    type Event = NomisContactEvent;
+
+    fn new(number: PrisonerNumber) -> Self {
+        Self::new(number)
+    }
+
+    fn stream(number: &PrisonerNumber) -> Stream {
+        Stream::Contacts(number.clone())
+    }
+
+    fn key(&self) -> &PrisonerNumber {
+        self.number()
+    }
+
+    fn entries(&self) -> &[Entry<NomisContactEvent>] {
+        self.entries()
+    }
+
+    fn push_entry(&mut self, entry: Entry<NomisContactEvent>) {
+        self.push(entry);
+    }
+}
+
 /// Reads a case's own history, up to a position where one is given. A number of which nothing is
 /// recorded has an empty history.
 ///
@@ -135,12 +161,29 @@ pub fn read_cases<'a>(
     numbers: &'a [PrisonerNumber],
     up_to: Option<u64>,
 ) -> BoxFuture<'a, Result<Vec<prisoner::History>, LogError>> {
-    async move {
-        let streams: Vec<Stream> = numbers.iter().map(prisoner::History::stream).collect();
-        let read = read_streams(log, &streams, up_to).await?;
-        numbers.iter().zip(&read).map(|(number, events)| fold(number.clone(), events)).collect()
-    }
-    .boxed()
+    async move { read_several(log, numbers, up_to).await }.boxed()
+}
+
+/// Reads the contacts in NOMIS of several persons at once, as [`read_cases`] does cases.
+///
+/// # Errors
+/// As [`read_case`].
+pub fn read_contacts<'a>(
+    log: &'a dyn EventLog,
+    numbers: &'a [PrisonerNumber],
+    up_to: Option<u64>,
+) -> BoxFuture<'a, Result<Vec<nomis_contacts::History>, LogError>> {
+    async move { read_several(log, numbers, up_to).await }.boxed()
+}
+
+async fn read_several<H: StreamHistory>(
+    log: &dyn EventLog,
+    keys: &[H::Key],
+    up_to: Option<u64>,
+) -> Result<Vec<H>, LogError> {
+    let streams: Vec<Stream> = keys.iter().map(H::stream).collect();
+    let read = read_streams(log, &streams, up_to).await?;
+    keys.iter().zip(&read).map(|(key, events)| fold(key.clone(), events)).collect()
 }
 
 async fn read_one<H: StreamHistory>(log: &dyn EventLog, key: H::Key, up_to: Option<u64>) -> Result<H, LogError> {
@@ -177,8 +220,8 @@ pub fn fold<'e, H: StreamHistory>(
 /// Adds the entry that the log has next in this history's stream.
 ///
 /// # Errors
-/// [`LogError::Damaged`], where its revision is not the next or its event is one of the other kind
-/// of stream.
+/// [`LogError::Damaged`], where its revision is not the next or its event is one of another kind of
+/// stream.
 pub fn push<H: StreamHistory>(history: &mut H, entry: Entry<Event>) -> Result<(), LogError> {
     let (position, revision, due) = (entry.position, entry.revision, history.entries().len() as u64);
     if revision != due {
@@ -246,9 +289,12 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_the_other_kind_of_stream_is_damage() {
+    fn an_event_of_another_kind_of_stream_is_damage() {
         let mut case = prisoner::History::new("A1234BC".parse().expect("a prisoner number"));
         let says = "a `PomStatusChanged` does not belong in the stream of a case";
         assert_damaged(&mut case, entry(0), 7, says);
+        let mut contacts = nomis_contacts::History::new("A1234BC".parse().expect("a prisoner number"));
+        let says = "a `PomStatusChanged` does not belong in the contacts of a person";
+        assert_damaged(&mut contacts, entry(0), 7, says);
     }
 }

@@ -10,10 +10,10 @@ use domain::{
     identifier::{CommandId, EventId},
     moment::deserialize_stored,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use crate::{CheckedSalt, LogError, NewEvent, RecordedEvent, Salt};
+use crate::{CheckedSalt, EventLog, LogError, NewEvent, RecordedEvent, Salt};
 
 /// The metadata of an event, stored with its data as canonical JSON. The stored bytes have a
 /// [`Salt`], too.
@@ -51,14 +51,16 @@ pub struct Metadata {
 pub struct Provenance {
     /// The file's name, without its folders.
     pub file: String,
-    /// Lower-case hexadecimal SHA-256 of the file.
-    pub sha256: String,
     /// The name of the sheet.
     pub sheet: String,
     /// The row, as a spreadsheet program numbers it. Absent where several rows led to the event, as
     /// to the registration of a POM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<u32>,
+    /// Lower-case hexadecimal SHA-256 of that row. Absent without a row, and where the row names a
+    /// second prisoner, of whom the event must tell nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_sha256: Option<String>,
     /// The run of the import.
     pub run: Uuid,
 }
@@ -184,6 +186,30 @@ pub fn decode(recorded: &RecordedEvent) -> Result<StoredEvent, LogError> {
 /// As [`decode`].
 pub fn decode_metadata(recorded: &RecordedEvent) -> Result<Metadata, LogError> {
     serde_json::from_slice(&recorded.metadata).map_err(|error| damage_error(recorded, "metadata", &error))
+}
+
+/// Refuses a log that an earlier version of the program wrote, whose events have no salt. Its last
+/// event tells: such a log must take no event of this version, or neither could read all of it.
+///
+/// # Errors
+/// [`LogError::Damaged`], saying what to do; or the log is out of reach.
+pub async fn refuse_older_log(log: &dyn EventLog) -> Result<(), LogError> {
+    #[derive(Deserialize)]
+    struct OnlySalt {
+        salt: Option<IgnoredAny>,
+    }
+    let Some(last) = log.event_at(log.head().await?).await? else { return Ok(()) };
+    // Other damage is found where the event is read, and concerns its stream alone.
+    match serde_json::from_slice::<OnlySalt>(&last.metadata) {
+        Ok(OnlySalt { salt: None }) => Err(LogError::Damaged {
+            position: last.position,
+            what:
+                "its last event has no salt, so an earlier version of the program made this ledger, and this version \
+                   can neither read nor continue it: begin a new ledger, in a new data directory or a new event store"
+                    .to_owned(),
+        }),
+        Ok(OnlySalt { salt: Some(_) }) | Err(_) => Ok(()),
+    }
 }
 
 /// Decodes an event's data alone, given the version of its format from its metadata.

@@ -49,8 +49,9 @@ impl ReadableTexts {
     pub fn of_event(&self, stored: &StoredEvent) -> Texts {
         self.of(match (&stored.stream, &stored.entry.event) {
             (Stream::Prison(code), _) => Some(code),
-            (Stream::Prisoner(_), Event::Prisoner(event)) => event.prison_of_text(),
-            (Stream::Prisoner(_), Event::Prison(_)) => None,
+            (_, Event::Prisoner(event)) => event.prison_of_text(),
+            (_, Event::Contacts(event)) => Some(&event.contact().prison),
+            (_, Event::Prison(_)) => None,
         })
     }
 

@@ -3,11 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use domain::{
-    Event,
-    prison::{PrisonEvent, PrisonEventType},
-    prisoner::{PrisonerEvent, PrisonerEventType},
-};
+use domain::{Event, prison::PrisonEventType, prisoner::PrisonerEventType};
 use event_log::{Provenance, StoredEvent};
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::Value;
@@ -90,6 +86,7 @@ fn free_texts(event: &Event) -> &'static [&'static str] {
     match event {
         Event::Prisoner(event) => free_texts_of_case(event.event_type()),
         Event::Prison(event) => free_texts_of_prison(event.event_type()),
+        Event::Contacts(_) => &[],
     }
 }
 
@@ -125,11 +122,7 @@ const fn free_texts_of_case(event_type: PrisonerEventType) -> &'static [&'static
 const fn free_texts_of_prison(event_type: PrisonEventType) -> &'static [&'static str] {
     match event_type {
         PrisonEventType::PrisonOmicDateCorrected | PrisonEventType::PomStatusChanged => &["/reason"],
-        PrisonEventType::PrisonJoinedOmic
-        | PrisonEventType::PomRegistered
-        | PrisonEventType::PomDetailsChanged
-        | PrisonEventType::NomisContactFound
-        | PrisonEventType::NomisContactRemovalConfirmed => &[],
+        PrisonEventType::PrisonJoinedOmic | PrisonEventType::PomRegistered | PrisonEventType::PomDetailsChanged => &[],
     }
 }
 
@@ -139,8 +132,7 @@ pub struct EventTypeName;
 
 impl PartialSchema for EventTypeName {
     fn schema() -> RefOr<Schema> {
-        let names = PrisonerEvent::TYPE_NAMES.iter().chain(PrisonEvent::TYPE_NAMES).copied();
-        open_words("Type of event. Later versions may have further ones.", names)
+        open_words("Type of event. Later versions may have further ones.", Event::type_names())
     }
 }
 
@@ -183,22 +175,25 @@ pub struct ProvenanceDocument {
     /// The file's name, without its folders.
     #[schema(example = "LEI-allocations.xlsx")]
     pub file: String,
-    /// Lower-case hexadecimal SHA-256 of the file.
-    pub sha256: String,
     /// The name of the sheet.
     pub sheet: String,
     /// The row, as a spreadsheet program numbers it; absent where several rows led to the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub row: Option<u32>,
+    /// Lower-case hexadecimal SHA-256 of that row: of its cells as a JSON array of texts, without
+    /// empty ones at the end. Absent without a row, and where the row names a second prisoner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub row_sha256: Option<String>,
     /// The run of the import.
     pub run: Uuid,
 }
 
 impl From<&Provenance> for ProvenanceDocument {
     fn from(provenance: &Provenance) -> Self {
-        let Provenance { file, sha256, sheet, row, run } = provenance;
-        Self { file: file.clone(), sha256: sha256.clone(), sheet: sheet.clone(), row: *row, run: *run }
+        let Provenance { file, sheet, row, row_sha256, run } = provenance;
+        Self { file: file.clone(), sheet: sheet.clone(), row: *row, row_sha256: row_sha256.clone(), run: *run }
     }
 }
 

@@ -1,12 +1,15 @@
-//! Histories of cases and prisons, built event by event.
+//! Histories of streams of every kind, built event by event.
 
 use chrono::{DateTime, Utc};
 use domain::{
     Entry, Event, Stream,
     identifier::{EventId, PrisonerNumber},
-    prison, prisoner,
+    nomis_contacts, prison, prisoner,
 };
-use event_log::{LogError, history};
+use event_log::{
+    LogError,
+    history::{self, StreamHistory},
+};
 
 /// The place of an event in the log, and its type.
 #[derive(Debug, Clone, Copy)]
@@ -17,13 +20,15 @@ pub(crate) struct EventPlace {
     pub(crate) event_type: &'static str,
 }
 
-/// The history of a case or of a prison.
+/// The history of a stream.
 #[derive(Debug, Clone)]
 pub(crate) enum AnyHistory {
     /// A case's.
     Case(prisoner::History),
     /// A prison's.
     Prison(prison::History),
+    /// That of a person's contacts.
+    Contacts(nomis_contacts::History),
 }
 
 impl AnyHistory {
@@ -32,6 +37,7 @@ impl AnyHistory {
         match stream {
             Stream::Prisoner(number) => Self::Case(prisoner::History::new(number.clone())),
             Stream::Prison(code) => Self::Prison(prison::History::new(code.clone())),
+            Stream::Contacts(number) => Self::Contacts(nomis_contacts::History::new(number.clone())),
         }
     }
 
@@ -40,37 +46,29 @@ impl AnyHistory {
         match self {
             Self::Case(history) => Stream::Prisoner(history.number().clone()),
             Self::Prison(history) => Stream::Prison(history.code().clone()),
+            Self::Contacts(history) => Stream::Contacts(history.number().clone()),
         }
     }
 
     /// The history of its first `entries`.
     pub(crate) fn prefix(&self, entries: usize) -> Self {
         match self {
-            Self::Case(history) => Self::Case(prisoner::History::from_entries(
-                history.number().clone(),
-                history.entries()[..entries].to_vec(),
-            )),
-            Self::Prison(history) => Self::Prison(prison::History::from_entries(
-                history.code().clone(),
-                history.entries()[..entries].to_vec(),
-            )),
+            Self::Case(history) => Self::Case(first_entries(history, entries)),
+            Self::Prison(history) => Self::Prison(first_entries(history, entries)),
+            Self::Contacts(history) => Self::Contacts(first_entries(history, entries)),
         }
     }
 
     /// The place of the entry with a revision.
     pub(crate) fn place_of(&self, revision: usize) -> EventPlace {
-        fn place<E>(entry: &Entry<E>, event_type: &'static str) -> EventPlace {
+        fn place<E>(entry: &Entry<E>, event_type: impl FnOnce(&E) -> &'static str) -> EventPlace {
+            let event_type = event_type(&entry.event);
             EventPlace { position: entry.position, revision: entry.revision, event_id: entry.event_id, event_type }
         }
         match self {
-            Self::Case(history) => {
-                let entry = &history.entries()[revision];
-                place(entry, entry.event.type_name())
-            }
-            Self::Prison(history) => {
-                let entry = &history.entries()[revision];
-                place(entry, entry.event.type_name())
-            }
+            Self::Case(history) => place(&history.entries()[revision], |event| event.type_name()),
+            Self::Prison(history) => place(&history.entries()[revision], |event| event.type_name()),
+            Self::Contacts(history) => place(&history.entries()[revision], |event| event.type_name()),
         }
     }
 
@@ -78,7 +76,7 @@ impl AnyHistory {
     pub(crate) fn merged_into(&self) -> Option<PrisonerNumber> {
         match self {
             Self::Case(history) => history.retirement().map(|(_, survivor)| survivor.clone()),
-            Self::Prison(_) => None,
+            Self::Prison(_) | Self::Contacts(_) => None,
         }
     }
 
@@ -87,14 +85,16 @@ impl AnyHistory {
         match self {
             Self::Case(history) => history.entries().len(),
             Self::Prison(history) => history.entries().len(),
+            Self::Contacts(history) => history.entries().len(),
         }
     }
 
     /// When its last entry was recorded.
     fn recorded_at(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::Case(history) => history.entries().last().map(|last| last.recorded_at),
-            Self::Prison(history) => history.entries().last().map(|last| last.recorded_at),
+            Self::Case(history) => history.last_recorded_at(),
+            Self::Prison(history) => history.last_recorded_at(),
+            Self::Contacts(history) => history.last_recorded_at(),
         }
     }
 
@@ -112,6 +112,13 @@ impl AnyHistory {
         match self {
             Self::Case(history) => history::push(history, entry),
             Self::Prison(history) => history::push(history, entry),
+            Self::Contacts(history) => history::push(history, entry),
         }
     }
+}
+
+fn first_entries<H: StreamHistory>(history: &H, entries: usize) -> H {
+    let mut first = H::new(history.key().clone());
+    history.entries()[..entries].iter().cloned().for_each(|entry| first.push_entry(entry));
+    first
 }

@@ -253,7 +253,7 @@ mod tests {
     fn entries(history: &AnyHistory) -> &[Entry<PrisonerEvent>] {
         match history {
             AnyHistory::Case(history) => history.entries(),
-            AnyHistory::Prison(_) => &[],
+            AnyHistory::Prison(_) | AnyHistory::Contacts(_) => &[],
         }
     }
 

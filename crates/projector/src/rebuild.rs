@@ -198,6 +198,7 @@ async fn add_keys(connection: &mut PgConnection) -> Result<Vec<Stream>, Projecto
         streams.extend(owners.iter().filter_map(|owner| match view.owner() {
             Owner::Case => owner.parse().ok().map(Stream::Prisoner),
             Owner::Prison => owner.parse().ok().map(Stream::Prison),
+            Owner::Contacts => owner.parse().ok().map(Stream::Contacts),
         }));
     }
     OwnerKeys::of(&streams).delete(connection).await?;

@@ -1,13 +1,13 @@
-//! Replaces the rows of cases and prisons.
+//! Replaces the rows of streams.
 //!
 //! The tables have one writer, this crate, and one form of rows, that of `COPY`; live projection
-//! deletes the rows of the cases and prisons that a batch touches first. Statements name no schema:
+//! deletes the rows of the streams that a batch touches first. Statements name no schema:
 //! the connection's search path does, so that the same statements fill the serving views, a rebuild
 //! beside them, and the views as of a past date.
 
 use domain::Stream;
 use sqlx::{AssertSqlSafe, PgConnection};
-use views::{EncodedRows, Owner, VIEWS, case_rows, prison_rows};
+use views::{EncodedRows, Owner, VIEWS, case_rows, contact_rows, prison_rows};
 
 use crate::{any_history::AnyHistory, pg_copy};
 
@@ -23,6 +23,7 @@ pub(crate) fn add(history: &AnyHistory, rows: &mut EncodedRows) {
     match history {
         AnyHistory::Case(history) => rows.add_case(&case_rows(history)),
         AnyHistory::Prison(history) => rows.add_prison(&prison_rows(history)),
+        AnyHistory::Contacts(history) => rows.add_contacts(&contact_rows(history)),
     }
 }
 
@@ -43,13 +44,15 @@ pub(crate) async fn write(rows: EncodedRows, connection: &mut PgConnection) -> R
     Ok(())
 }
 
-/// The cases and prisons whose rows are about to be replaced.
+/// The owners whose rows are about to be replaced.
 #[derive(Debug, Default)]
 pub(crate) struct OwnerKeys {
     /// Prisoner numbers.
     cases: Vec<String>,
     /// Prison codes.
     prisons: Vec<String>,
+    /// Prisoner numbers, of persons' contacts.
+    contacts: Vec<String>,
 }
 
 impl OwnerKeys {
@@ -60,6 +63,7 @@ impl OwnerKeys {
             match stream {
                 Stream::Prisoner(number) => keys.cases.push(number.to_string()),
                 Stream::Prison(code) => keys.prisons.push(code.to_string()),
+                Stream::Contacts(number) => keys.contacts.push(number.to_string()),
             }
         }
         keys
@@ -71,6 +75,7 @@ impl OwnerKeys {
             let keys = match view.owner() {
                 Owner::Case => &self.cases,
                 Owner::Prison => &self.prisons,
+                Owner::Contacts => &self.contacts,
             };
             if keys.is_empty() {
                 continue;

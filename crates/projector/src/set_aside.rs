@@ -235,6 +235,8 @@ pub(crate) async fn insert_into(
         let (number, code) = match &row.stream {
             Stream::Prisoner(number) => (Some(number.as_str()), None),
             Stream::Prison(code) => (None, Some(code.as_str())),
+            // The person's case is not aside with the contacts.
+            Stream::Contacts(_) => (None, None),
         };
         sqlx::query(AssertSqlSafe(sql.as_str()))
             .bind(row.stream.to_string())

@@ -198,12 +198,13 @@ impl std::hash::Hasher for KeyHasher {
     }
 }
 
-/// The case or the prison that a row is of, by its first column, which may be no prisoner number or
-/// prison code at all.
+/// The case, the prison or the person that a row is of, by its first column, which may be no
+/// prisoner number or prison code at all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Case(String),
     Prison(String),
+    Contacts(String),
 }
 
 impl Subject {
@@ -212,6 +213,7 @@ impl Subject {
         match view.owner() {
             Owner::Case => Self::Case(text),
             Owner::Prison => Self::Prison(text),
+            Owner::Contacts => Self::Contacts(text),
         }
     }
 
@@ -219,6 +221,7 @@ impl Subject {
         match stream {
             Stream::Prisoner(number) => Self::Case(number.to_string()),
             Stream::Prison(code) => Self::Prison(code.to_string()),
+            Stream::Contacts(number) => Self::Contacts(number.to_string()),
         }
     }
 
@@ -228,12 +231,21 @@ impl Subject {
         match self {
             Self::Case(text) => text.parse().ok().map(Stream::Prisoner),
             Self::Prison(text) => text.parse().ok().map(Stream::Prison),
+            Self::Contacts(text) => text.parse().ok().map(Stream::Contacts),
+        }
+    }
+
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Case(_) => Owner::Case,
+            Self::Prison(_) => Owner::Prison,
+            Self::Contacts(_) => Owner::Contacts,
         }
     }
 
     fn into_text(self) -> String {
         match self {
-            Self::Case(text) | Self::Prison(text) => text,
+            Self::Case(text) | Self::Prison(text) | Self::Contacts(text) => text,
         }
     }
 }
@@ -377,11 +389,14 @@ async fn second_look(
     }
     let aside = set_aside::write(&histories, subjects.len(), &mut transaction).await?;
     set_aside::insert(&aside, &mut transaction).await?;
-    let keys: Vec<String> = subjects.iter().cloned().map(Subject::into_text).collect();
+    // By kind: a person's case and contacts have the same key, and one of them may be no subject.
+    let keys_of = |owner: Owner| -> Vec<String> {
+        subjects.iter().filter(|subject| subject.owner() == owner).cloned().map(Subject::into_text).collect()
+    };
     let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
     let mut differences = Vec::new();
-    let tables = selected.iter().map(|view| (view.name(), view.key(), &keys));
-    for (table, key, owners) in tables.chain([(STREAM_ASIDE, &["stream"][..], &names)]) {
+    let tables = selected.iter().map(|view| (view.name(), view.key(), keys_of(view.owner())));
+    for (table, key, owners) in tables.chain([(STREAM_ASIDE, &["stream"][..], names)]) {
         let (columns, first) = (key.join(", "), key[0]);
         let sql = format!(
             "SELECT to_jsonb(stored)::text AS stored, to_jsonb(expected)::text AS expected

@@ -14,8 +14,6 @@ use access_log::Shown;
 use domain::{
     Event, Stream,
     identifier::{PrisonCode, PrisonerNumber},
-    prison::PrisonEvent,
-    prisoner::PrisonerEvent,
     text::Excerpt,
 };
 use event_log::{LogError, RecordedEvent, SharedLog, StoredEvent, decode};
@@ -40,7 +38,7 @@ pub struct EventType(&'static str);
 impl FromStr for EventType {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = || PrisonerEvent::TYPE_NAMES.iter().chain(PrisonEvent::TYPE_NAMES).copied();
+        let known = Event::type_names;
         known().find(|name| *name == text.trim()).map(Self).ok_or_else(|| {
             format!("`{}` is not a type of event; those are {}", Excerpt(text), known().collect::<Vec<_>>().join(", "))
         })
@@ -57,7 +55,7 @@ pub struct EventFilter {
 
 impl EventFilter {
     /// Events of these types, or of any where there is none; and, where a prison is given, those of
-    /// its own stream and those of cases that name it.
+    /// its own stream, those of cases that name it, and those of contacts there.
     #[must_use]
     pub fn new(types: impl IntoIterator<Item = EventType>, prison: Option<PrisonCode>) -> Self {
         Self { types: types.into_iter().collect(), prison, numbers: None }
@@ -163,12 +161,14 @@ impl fmt::Display for EventFilter {
     }
 }
 
-/// Whether an event is of a prison's own stream, or of a case and names the prison.
+/// Whether an event is of a prison's own stream, of a case and names the prison, or of a contact
+/// there.
 fn is_about(stored: &StoredEvent, prison: &PrisonCode) -> bool {
     match (&stored.stream, &stored.entry.event) {
         (Stream::Prison(of), _) => of == prison,
-        (Stream::Prisoner(_), Event::Prisoner(event)) => event.named_prisons().any(|named| named == prison),
-        (Stream::Prisoner(_), Event::Prison(_)) => false,
+        (_, Event::Prisoner(event)) => event.named_prisons().any(|named| named == prison),
+        (_, Event::Contacts(event)) => event.contact().prison == *prison,
+        (_, Event::Prison(_)) => false,
     }
 }
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | what is due when, and where is each person? | `world` |
 //! | what happens to a case? to a prison? | `cases`, `roster` |
+//! | which POM contacts has NOMIS? | `contacts` |
 //! | how long does a stay in prison last? | `sentence` |
 //! | how do commands become events? | `record` |
 //! | what are people called, and what do they write? | `texts` |
@@ -21,6 +22,7 @@
 
 mod cases;
 mod choice;
+mod contacts;
 mod random;
 mod record;
 mod roster;

@@ -6,10 +6,14 @@ use domain::{
     Entry, Event, Refusal, Stream,
     event::RecordedBy,
     identifier::{CommandId, EventId, PrisonCode, PrisonerNumber, StaffId},
-    prison, prisoner,
+    nomis_contacts, prison, prisoner,
     prisoner::RecommendationPolicy,
 };
-use event_log::{Metadata, OrderedEvent, encode, history::push, request_digest};
+use event_log::{
+    Metadata, OrderedEvent, encode,
+    history::{StreamHistory, push},
+    request_digest,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -161,13 +165,7 @@ impl SimulatedLog {
             recommendation_policy: RecommendationPolicy::Tier,
         };
         let events = prisoner::decide(history, command, &context)?;
-        let metadata = metadata.metadata(context.effective_at);
-        for (index, event) in events.into_iter().enumerate() {
-            let stream = Stream::Prisoner(history.number().clone());
-            let revision = history.entries().len() as u64;
-            let entry = self.append(stream, revision, Event::Prisoner(event), index, &metadata);
-            push(history, entry).expect("it is the next entry of this history");
-        }
+        self.append_all(history, events, &metadata.metadata(context.effective_at));
         Ok(())
     }
 
@@ -180,14 +178,31 @@ impl SimulatedLog {
     ) -> Result<(), Refusal> {
         let effective_at = metadata.effective_at.unwrap_or(self.now);
         let events = prison::decide(history, command, &prison::Context { now: self.now, effective_at })?;
-        let metadata = metadata.metadata(effective_at);
+        self.append_all(history, events, &metadata.metadata(effective_at));
+        Ok(())
+    }
+
+    /// Decides a command on the contacts that NOMIS has of a person and records its events.
+    pub(crate) fn on_contacts(
+        &mut self,
+        history: &mut nomis_contacts::History,
+        command: &nomis_contacts::Command,
+        metadata: &CommandMetadata,
+    ) -> Result<(), Refusal> {
+        let effective_at = metadata.effective_at.unwrap_or(self.now);
+        let context = nomis_contacts::Context { now: self.now, effective_at };
+        let events = nomis_contacts::decide(history, command, &context)?;
+        self.append_all(history, events, &metadata.metadata(effective_at));
+        Ok(())
+    }
+
+    fn append_all<H: StreamHistory>(&mut self, history: &mut H, events: Vec<H::Event>, metadata: &Metadata) {
         for (index, event) in events.into_iter().enumerate() {
-            let stream = Stream::Prison(history.code().clone());
+            let stream = H::stream(history.key());
             let revision = history.entries().len() as u64;
-            let entry = self.append(stream, revision, Event::Prison(event), index, &metadata);
+            let entry = self.append(stream, revision, event.into(), index, metadata);
             push(history, entry).expect("it is the next entry of this history");
         }
-        Ok(())
     }
 
     fn append(

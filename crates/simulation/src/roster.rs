@@ -7,9 +7,8 @@ use domain::{
     event::RecordedBy,
     identifier::StaffId,
     officer::{PomKind, PomStatus, WorkingPattern},
-    prison::{Command, ContactSeen, PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
+    prison::{Command, PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
 };
-use uuid::Uuid;
 
 use crate::{
     cases,
@@ -115,26 +114,6 @@ pub(crate) fn step(world: &mut World, prison: usize, pom: usize, step: PomStep) 
         | (PomStep::Return | PomStep::Rejoin, PomStatus::Active)
         | (PomStep::Rejoin, PomStatus::Unavailable) => {}
     }
-}
-
-/// Records a POM contact that was seen in NOMIS. Most contacts are removed after the prison has
-/// joined OMiC.
-pub(crate) fn contact_found(world: &mut World, prison: usize, seen: ContactSeen) {
-    let contact = seen.contact_id(&world.prisons[prison].code);
-    let by = recorded_by("NOMIS_EXTRACT", "allocation-ledger import");
-    if record(world, prison, "record-nomis-contact", "nomis-contacts", &Command::RecordNomisContact(seen), by)
-        && world.random.percent(93)
-    {
-        let day = after(world.prisons[prison].go_live, world.random.between(3, 90));
-        let at = world.office_hours(day);
-        world.plan(at, Action::ContactGone { prison, contact });
-    }
-}
-
-pub(crate) fn contact_gone(world: &mut World, prison: usize, contact_id: Uuid) {
-    let by = recorded_by("NOMIS_EXTRACT", "allocation-ledger import");
-    let command = Command::ConfirmNomisContactRemoval { contact_id };
-    record(world, prison, "confirm-nomis-contact-removal", "nomis-contacts", &command, by);
 }
 
 fn change_status(

@@ -1,7 +1,7 @@
 //! The made-up country: its prisons, its people, and the agenda of what is due.
 //!
-//! The modules `cases`, `choice`, `roster` and `world` are one idea and depend on one another: the
-//! agenda holds the steps of cases and POMs, and each step changes the world.
+//! The modules `cases`, `choice`, `contacts`, `roster` and `world` are one idea and depend on one
+//! another: the agenda holds the steps of cases and POMs, and each step changes the world.
 
 use std::{
     cmp::Reverse,
@@ -12,7 +12,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc, Weekday};
 use domain::{
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
-    london,
+    london, nomis_contacts,
     officer::{PomKind, PomStatus},
     prison::{self, Estate},
     prisoner,
@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     cases::{self, CaseStep},
+    contacts,
     random::Random,
     record::{Batch, CommandMetadata, SimulatedLog, recorded_by},
     roster::{self, PomStep},
@@ -62,7 +63,7 @@ pub(crate) enum Action {
     /// A prison registers another POM.
     Recruit { prison: usize, kind: PomKind },
     /// The removal of a contact from NOMIS is confirmed.
-    ContactGone { prison: usize, contact: Uuid },
+    ContactGone { prison: usize, number: PrisonerNumber, contact: Uuid },
 }
 
 /// A prison and its people.
@@ -111,6 +112,8 @@ pub(crate) struct World {
     pub(crate) prison_indexes: BTreeMap<PrisonCode, usize>,
     /// The cases by index; `None` after the last step of a case, or during one.
     pub(crate) cases: Vec<Option<Box<SimulatedCase>>>,
+    /// The contacts that are in NOMIS until their removal is confirmed, by person.
+    pub(crate) contacts: BTreeMap<PrisonerNumber, nomis_contacts::History>,
     agenda: BinaryHeap<Reverse<(DateTime<Utc>, u64, Action)>>,
     planned: u64,
     end: DateTime<Utc>,
@@ -131,6 +134,7 @@ impl World {
             prison_indexes: prisons.iter().zip(0..).map(|(prison, index)| (prison.code.clone(), index)).collect(),
             prisons,
             cases: Vec::new(),
+            contacts: BTreeMap::new(),
             agenda: BinaryHeap::new(),
             planned: 0,
             end: london::midnight(after(size.until, 1)),
@@ -174,7 +178,7 @@ impl World {
             Action::Case { id, stay, step } => cases::step(self, id, stay, step),
             Action::Pom { prison, pom, step } => roster::step(self, prison, pom, step),
             Action::Recruit { prison, kind } => roster::recruit(self, prison, kind),
-            Action::ContactGone { prison, contact } => roster::contact_gone(self, prison, contact),
+            Action::ContactGone { prison, number, contact } => contacts::gone(self, prison, &number, contact),
         }
     }
 

@@ -3,14 +3,14 @@
 //! If the list is complete, a contact that the ledger knows and the list lacks has gone from NOMIS.
 //! A complete list must be in one sheet: [`check_whole_list`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use domain::{
     Command,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
-    prison::{self, ContactSeen},
+    nomis_contacts::{self, Contact, ContactSeen, History},
     text::Excerpt,
 };
 use event_log::request_digest;
@@ -92,23 +92,33 @@ pub fn check_whole_list(sheets: &[Sheet], layout: &Layout, sheet_name: Option<&s
     Ok(())
 }
 
-/// A row of the file with its number: a contact, or the line of the report that refuses it.
-pub type ContactRow = (u32, Result<ContactSeen, Box<ContactLine>>);
+/// A contact of a person, as a row of the file has it.
+#[derive(Debug, Clone)]
+pub struct PersonContact {
+    /// The person.
+    pub number: PrisonerNumber,
+    /// The contact.
+    pub seen: ContactSeen,
+}
 
-/// Reads every row below the header, except blank rows and totals.
+/// A row of the file with its number: a contact, or the line of the report that refuses it.
+pub type ContactRow = (u32, Result<PersonContact, Box<ContactLine>>);
+
+/// Reads every row below the header, except blank rows and totals. The contacts are those of a
+/// prison.
 #[must_use]
-pub fn contacts(sheet: &Sheet, layout: &Layout) -> Vec<ContactRow> {
+pub fn contacts(sheet: &Sheet, layout: &Layout, prison: &PrisonCode) -> Vec<ContactRow> {
     let cases = |row: &&Row| !matches!(row_kind(sheet, layout, row), RowKind::Blank | RowKind::Total);
     // A row that looks like a note counts as an unreadable contact: passing it over might confirm a
     // removal.
     sheet.rows[layout.header + 1..]
         .iter()
         .filter(cases)
-        .map(|row| (row.number, contact(layout, &sheet.data_row(row))))
+        .map(|row| (row.number, contact(layout, &sheet.data_row(row), prison)))
         .collect()
 }
 
-fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<ContactLine>> {
+fn contact(layout: &Layout, row: &Row, prison: &PrisonCode) -> Result<PersonContact, Box<ContactLine>> {
     let cell = |field: Field| layout.columns.get(&field).map_or(&Cell::Empty, |&column| row.cell(column));
     let excerpt = |field: Field| Some(Excerpt(&cell(field).to_string()).to_string()).filter(|text| !text.is_empty());
     let refused = |field: Field, wrong: String| {
@@ -122,7 +132,7 @@ fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<ContactLine>> 
             reason: Some(format!("{field}: {wrong} (`{}`)", Excerpt(&cell(field).to_string()))),
         })
     };
-    let prisoner_number =
+    let number =
         value::prisoner_number(cell(Field::PrisonerNumber)).map_err(|wrong| refused(Field::PrisonerNumber, wrong))?;
     let staff_id = match cell(Field::StaffId) {
         Cell::Empty => None,
@@ -139,20 +149,26 @@ fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<ContactLine>> 
     }
     let contact_type = read(Field::ContactType, cell(Field::ContactType).to_string())?;
     let contact_type = contact_type.unwrap_or_else(|| CONTACT_TYPE.to_owned());
-    Ok(ContactSeen { prisoner_number, staff_id, name, contact_type })
+    Ok(PersonContact { number, seen: ContactSeen { prison: prison.clone(), staff_id, name, contact_type } })
 }
 
-/// Works out the changes that the file brings: contacts that are new or seen again and, with
-/// `complete`, contacts that have gone.
+/// Works out the changes that the file brings at a prison: contacts that are new or seen again and,
+/// with `complete`, contacts that have gone. `histories` are those of the persons in the file and,
+/// with `complete`, of all others who have a contact at the prison.
 #[must_use]
 pub fn plan(
     rows: Vec<ContactRow>,
-    history: &prison::History,
+    prison: &PrisonCode,
+    histories: &[History],
     complete: bool,
     now: DateTime<Utc>,
 ) -> Vec<PlannedContact> {
-    let code = history.code();
-    let known = &history.roster().contacts;
+    let known: BTreeMap<Uuid, &Contact> = histories
+        .iter()
+        .flat_map(History::contacts)
+        .filter(|(_, contact)| contact.found.prison == *prison)
+        .map(|(id, contact)| (*id, contact))
+        .collect();
     let mut seen = BTreeSet::new();
     let mut planned = Vec::with_capacity(rows.len());
     let mut unreadable = false;
@@ -165,15 +181,15 @@ pub fn plan(
                 continue;
             }
         };
-        let contact = with_known_spelling(contact, history);
-        let contact_id = contact.contact_id(code);
+        let PersonContact { number, seen: contact } = with_known_spelling(contact, &known);
+        let contact_id = contact.contact_id(&number);
         let first = seen.insert(contact_id);
         let before = known.get(&contact_id);
         let in_nomis = before.is_some_and(|before| before.removed_at.is_none());
         let mut line = ContactLine {
             row: Some(row),
             outcome: "already-recorded",
-            prisoner_number: Some(contact.prisoner_number.clone()),
+            prisoner_number: Some(number.clone()),
             staff_id: contact.staff_id,
             name: contact.name.clone(),
             contact_type: Some(contact.contact_type.clone()),
@@ -183,9 +199,10 @@ pub fn plan(
             line.outcome = "would-record";
             // A contact that comes back after its removal is new again.
             let since = before.and_then(|before| before.removed_at);
-            let body = json!([contact.prisoner_number, contact.staff_id, contact.name, contact.contact_type]);
+            let body = json!([number, contact.staff_id, contact.name, contact.contact_type]);
             let id = json!(["found", contact_id, since]);
-            step(code, prison::Command::RecordNomisContact(contact), "nomis-contacts", &id, &body, now)
+            let command = nomis_contacts::Command::RecordNomisContact(contact);
+            step(number, command, "nomis-contacts", &id, &body, now)
         });
         planned.push(PlannedContact { line, step });
     }
@@ -193,10 +210,11 @@ pub fn plan(
         for (contact_id, contact) in
             known.iter().filter(|(id, contact)| contact.removed_at.is_none() && !seen.contains(*id))
         {
+            let number = &contact.found.prisoner_number;
             let mut line = ContactLine {
                 row: None,
                 outcome: "would-confirm-removed",
-                prisoner_number: Some(contact.found.prisoner_number.clone()),
+                prisoner_number: Some(number.clone()),
                 staff_id: contact.found.staff_id,
                 name: contact.found.name.clone(),
                 contact_type: Some(contact.found.contact_type.clone()),
@@ -209,8 +227,9 @@ pub fn plan(
                 None
             } else {
                 let id = json!(["removed", contact_id, contact.found_at]);
-                let command = prison::Command::ConfirmNomisContactRemoval { contact_id: *contact_id };
-                Some(step(code, command, "nomis-contact-removal", &id, &json!([contact_id]), now))
+                let (prison, contact_id) = (prison.clone(), *contact_id);
+                let command = nomis_contacts::Command::ConfirmNomisContactRemoval { prison, contact_id };
+                Some(step(number.clone(), command, "nomis-contact-removal", &id, &json!([contact_id]), now))
             };
             planned.push(PlannedContact { line, step });
         }
@@ -220,17 +239,16 @@ pub fn plan(
 
 /// A contact without a staff id under the spelling of its name that the ledger has: its id is made
 /// of the name, and a name that is read otherwise today would be another contact.
-fn with_known_spelling(contact: ContactSeen, history: &prison::History) -> ContactSeen {
-    let Some(name) = contact.name.as_deref().filter(|_| contact.staff_id.is_none()) else { return contact };
-    let known: Vec<&str> = history
-        .roster()
-        .contacts
+fn with_known_spelling(contact: PersonContact, known: &BTreeMap<Uuid, &Contact>) -> PersonContact {
+    let PersonContact { number, seen } = &contact;
+    let Some(name) = seen.name.as_deref().filter(|_| seen.staff_id.is_none()) else { return contact };
+    let known: Vec<&str> = known
         .values()
         .map(|known| &known.found)
         .filter(|found| {
             found.staff_id.is_none()
-                && found.prisoner_number == contact.prisoner_number
-                && found.contact_type.eq_ignore_ascii_case(&contact.contact_type)
+                && found.prisoner_number == *number
+                && found.contact_type.eq_ignore_ascii_case(&seen.contact_type)
         })
         .filter_map(|found| found.name.as_deref())
         .filter(|known| name_words(known) == name_words(name))
@@ -239,23 +257,23 @@ fn with_known_spelling(contact: ContactSeen, history: &prison::History) -> Conta
     let as_spelt = known.iter().find(|known| spelling(known) == spelling(name));
     let same = as_spelt.or(if let [known] = known.as_slice() { Some(known) } else { None });
     match same.map(|known| (*known).to_owned()) {
-        Some(known) => ContactSeen { name: Some(known), ..contact },
+        Some(known) => PersonContact { seen: ContactSeen { name: Some(known), ..contact.seen }, ..contact },
         None => contact,
     }
 }
 
 fn step(
-    code: &PrisonCode,
-    command: prison::Command,
+    number: PrisonerNumber,
+    command: nomis_contacts::Command,
     operation: &str,
     id: &serde_json::Value,
     body: &serde_json::Value,
     now: DateTime<Utc>,
 ) -> PlannedCommand {
     PlannedCommand {
-        command: Command::Prison(code.clone(), command),
+        request_digest: request_digest(operation, command.prison().as_str(), body),
+        command: Command::Contacts(number, command),
         command_id: CommandId::of_content(NAMESPACE, &id.to_string()),
-        request_digest: request_digest(operation, code.as_str(), body),
         effective_at: now,
         if_match: None,
     }
@@ -267,26 +285,28 @@ mod tests {
 
     use super::*;
 
-    fn seen(name: &str) -> ContactSeen {
-        ContactSeen {
-            prisoner_number: "A0001BC".parse().expect("a number"),
-            staff_id: None,
-            name: Some(name.to_owned()),
-            contact_type: CONTACT_TYPE.to_owned(),
+    fn seen(name: &str) -> PersonContact {
+        PersonContact {
+            number: "A0001BC".parse().expect("a number"),
+            seen: ContactSeen {
+                prison: "LEI".parse().expect("a prison"),
+                staff_id: None,
+                name: Some(name.to_owned()),
+                contact_type: CONTACT_TYPE.to_owned(),
+            },
         }
     }
 
-    fn known(names: &[&str]) -> prison::History {
-        let code: PrisonCode = "LEI".parse().expect("a prison");
+    fn history(names: &[&str]) -> History {
         let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().expect("an instant");
-        let mut history = prison::History::new(code.clone());
+        let mut history = History::new("A0001BC".parse().expect("a number"));
         for name in names {
-            let command = prison::Command::RecordNomisContact(seen(name));
-            let context = prison::Context { now, effective_at: now };
+            let command = nomis_contacts::Command::RecordNomisContact(seen(name).seen);
+            let context = nomis_contacts::Context { now, effective_at: now };
             let command_id = CommandId::of_content(NAMESPACE, name);
-            for event in prison::decide(&history, &command, &context).expect("allowed") {
+            for event in nomis_contacts::decide(&history, &command, &context).expect("allowed") {
                 history.push(Entry {
-                    event_id: command_id.event_id(&Stream::Prison(code.clone()), 0),
+                    event_id: command_id.event_id(&Stream::Contacts(history.number().clone()), 0),
                     revision: history.entries().len() as u64,
                     position: 0,
                     effective_at: now,
@@ -300,14 +320,20 @@ mod tests {
         history
     }
 
+    #[track_caller]
+    fn check(known: &[&str], name: &str, expected: &str) {
+        let history = history(known);
+        let known = history.contacts().iter().map(|(id, contact)| (*id, contact)).collect();
+        assert_eq!(with_known_spelling(seen(name), &known).seen.name.as_deref(), Some(expected));
+    }
+
     #[test]
     fn a_contact_is_another_one_in_another_order_of_words_only_where_both_are_known() {
-        let both = known(&["James, Thomas", "Thomas, James"]);
-        for name in ["James, Thomas", "Thomas, James"] {
-            assert_eq!(with_known_spelling(seen(name), &both).name.as_deref(), Some(name));
+        let both = ["James, Thomas", "Thomas, James"];
+        for name in both {
+            check(&both, name, name);
         }
-        assert_eq!(with_known_spelling(seen("THOMAS, James"), &both).name.as_deref(), Some("Thomas, James"));
-        let one = known(&["Berg, Jan van der"]);
-        assert_eq!(with_known_spelling(seen("van der Berg, Jan"), &one).name.as_deref(), Some("Berg, Jan van der"));
+        check(&both, "THOMAS, James", "Thomas, James");
+        check(&["Berg, Jan van der"], "van der Berg, Jan", "Berg, Jan van der");
     }
 }

@@ -6,7 +6,6 @@ use chrono::{Datelike as _, NaiveDate};
 use domain::{
     Command,
     moment::YEARS,
-    prison::History,
     prisoner,
     text::{Lines, Text},
 };
@@ -207,10 +206,10 @@ fn an_odd_cell_of_a_contact_is_refused_by_column_or_can_be_held() {
             odd[column] = cell.clone();
             let sheets = [sheet(&CONTACT_HEADINGS, vec![good(1).to_vec(), odd.to_vec(), good(3).to_vec()])];
             let layout = find(&sheets, None, &[], contacts::FIELDS).unwrap_or_else(|error| panic!("{what}: {error}"));
-            let rows = contacts::contacts(&sheets[0], &layout);
+            let rows = contacts::contacts(&sheets[0], &layout, &terms().prison);
             for (number, row) in &rows {
                 match row {
-                    Ok(seen) => {
+                    Ok(contacts::PersonContact { seen, .. }) => {
                         let texts = [seen.name.as_ref(), Some(&seen.contact_type)];
                         for text in texts.into_iter().flatten() {
                             assert_eq!(Text::try_from(text.clone()).map(String::from).as_ref(), Ok(text), "{what}");
@@ -226,8 +225,7 @@ fn an_odd_cell_of_a_contact_is_refused_by_column_or_can_be_held() {
                     }
                 }
             }
-            let now = terms().now;
-            let planned = contacts::plan(rows, &History::new(terms().prison), true, now);
+            let planned = contacts::plan(rows, &terms().prison, &[], true, terms().now);
             let recorded = planned.iter().filter(|planned| planned.step.is_some()).count();
             assert!(recorded >= 2, "{what}: the good rows are recorded");
         }

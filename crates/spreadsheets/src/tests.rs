@@ -363,10 +363,12 @@ fn contacts_with_text_that_the_ledger_does_not_take_are_refused() {
          A0003BC|Okafor, Grace|POM",
     )];
     let layout = find(&sheets, None, &[], contacts::FIELDS).expect("contacts");
-    let found: Vec<_> = contacts::contacts(&sheets[0], &layout)
-        .into_iter()
-        .map(|(_, contact)| contact.map_or_else(|line| line.reason.unwrap_or_default(), |contact| contact.contact_type))
-        .collect();
+    let prison = "LEI".parse().expect("a prison");
+    let shown = |contact: Result<contacts::PersonContact, Box<contacts::ContactLine>>| {
+        contact.map_or_else(|line| line.reason.unwrap_or_default(), |contact| contact.seen.contact_type)
+    };
+    let found: Vec<_> =
+        contacts::contacts(&sheets[0], &layout, &prison).into_iter().map(|(_, contact)| shown(contact)).collect();
     assert!(found[0].starts_with("POM's name: the control character U+001B is not allowed"), "{found:?}");
     assert!(found[1].starts_with("contact type: the control character U+0000 is not allowed"), "{found:?}");
     assert_eq!(found[2], "POM");

@@ -5,3 +5,4 @@ CREATE INDEX case_prison_prison ON case_prison (prison, first_position);
 CREATE INDEX allocation_prison_month ON allocation (prison, month);
 CREATE INDEX pom_period_staff ON pom_period (staff_id, valid_to);
 CREATE INDEX nomis_contact_outstanding ON nomis_contact (prison_code) WHERE removed_at IS NULL;
+CREATE INDEX nomis_contact_prison ON nomis_contact (prison_code, position);

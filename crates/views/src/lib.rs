@@ -59,7 +59,7 @@ mod view;
 pub use columns::{Columns, Damage, ViewColumn};
 pub use definition::{VIEWS_VERSION, create_keys_sql, create_tables_sql};
 pub use pg_copy::{CopyRows, END, HEADER};
-pub use rows::{case_rows, prison_rows};
+pub use rows::{case_rows, contact_rows, prison_rows};
 pub use table::ViewTable;
 pub use tables::{
     allocation::AllocationRow,
@@ -71,4 +71,4 @@ pub use tables::{
     prisoner_case::PrisonerCaseRow,
 };
 pub use values::{AllocationKind, PeriodEnd};
-pub use view::{CaseRows, EncodedRows, Owner, PrisonRows, UnknownView, VIEWS, View};
+pub use view::{CaseRows, ContactRows, EncodedRows, Owner, PrisonRows, UnknownView, VIEWS, View};

@@ -1,18 +1,18 @@
-//! Which rows a case or a prison has, given its history.
+//! Which rows a case, a prison or a person's contacts have, given their history.
 //!
 //! Pure and without a clock: the same history gives the same rows.
 
 #[cfg(test)]
 mod tests;
 
-use domain::{prison, prisoner};
+use domain::{nomis_contacts, prison, prisoner};
 
 use crate::{
     tables::{
         allocation::AllocationRow, case_period::CasePeriodRow, case_prison::CasePrisonRow,
         nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow, prisoner_case::PrisonerCaseRow,
     },
-    view::{CaseRows, PrisonRows},
+    view::{CaseRows, ContactRows, PrisonRows},
 };
 
 /// The rows of a case.
@@ -36,9 +36,11 @@ pub fn case_rows(history: &prisoner::History) -> CaseRows {
 #[must_use]
 pub fn prison_rows(history: &prison::History) -> PrisonRows {
     let roster = history.roster();
-    PrisonRows {
-        prison: PrisonRow::of(history, roster),
-        pom_period: PomPeriodRow::all_of(history),
-        nomis_contact: NomisContactRow::all_of(history, roster),
-    }
+    PrisonRows { prison: PrisonRow::of(history, roster), pom_period: PomPeriodRow::all_of(history) }
+}
+
+/// The rows of a person's contacts.
+#[must_use]
+pub fn contact_rows(history: &nomis_contacts::History) -> ContactRows {
+    ContactRows { nomis_contact: NomisContactRow::all_of(history) }
 }

@@ -1,5 +1,5 @@
-//! Table `stream_aside`: the cases and prisons that the views leave out, because Postgres refuses
-//! their rows. It is moved in the same transaction as the rows.
+//! Table `stream_aside`: the streams that the views leave out, because Postgres refuses their
+//! rows. It is moved in the same transaction as the rows.
 
 use domain::{
     Stream,
@@ -7,7 +7,7 @@ use domain::{
 };
 use serde::{Deserialize, Deserializer, de};
 
-/// A case or a prison that the views leave out.
+/// A stream that the views leave out.
 ///
 /// It is read from the JSON that [`AS_JSON`] makes of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -53,7 +53,7 @@ CREATE TABLE stream_aside (
     reason text NOT NULL,
     CONSTRAINT stream_aside_pkey PRIMARY KEY (stream)
 );
-COMMENT ON TABLE stream_aside IS 'Cases and prisons that the other tables leave out, as Postgres refuses their rows; empty in a sound ledger.';
+COMMENT ON TABLE stream_aside IS 'Cases, prisons and contacts in NOMIS that the other tables leave out, as Postgres refuses their rows; empty in a sound ledger.';
 COMMENT ON COLUMN stream_aside.stream IS 'Stream of the events, e.g. prisoner-A1234BC.';
 COMMENT ON COLUMN stream_aside.prisoner_number IS 'Of a case: NOMS number.';
 COMMENT ON COLUMN stream_aside.prison_code IS 'Of a prison: agency code.';

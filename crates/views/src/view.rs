@@ -77,6 +77,9 @@ views! {
     Prison => PrisonRows {
         prison: Option<PrisonRow> as Prison,
         pom_period: Vec<PomPeriodRow> as PomPeriod,
+    }
+    /// The rows of the POM contacts that NOMIS has of one person.
+    Contacts => ContactRows {
         nomis_contact: Vec<NomisContactRow> as NomisContact,
     }
 }
@@ -88,6 +91,8 @@ pub enum Owner {
     Case,
     /// A prison: the first column is the prison code.
     Prison,
+    /// The contacts of a person: the first column is the prisoner number.
+    Contacts,
 }
 
 /// The parts of a [`ViewTable`] that are not about one row.
@@ -185,7 +190,7 @@ pub struct UnknownView {
     name: String,
 }
 
-/// The rows of some cases and prisons, of all views or of one, ready to be written.
+/// The rows of some streams, of all views or of one, ready to be written.
 #[derive(Debug, Default)]
 pub struct EncodedRows {
     only: Option<View>,
@@ -206,6 +211,11 @@ impl EncodedRows {
 
     /// Adds the rows of a prison.
     pub fn add_prison(&mut self, rows: &PrisonRows) {
+        rows.encode(self);
+    }
+
+    /// Adds the rows of a person's contacts.
+    pub fn add_contacts(&mut self, rows: &ContactRows) {
         rows.encode(self);
     }
 

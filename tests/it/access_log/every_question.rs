@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use event_log::RecordedEvent;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,6 +12,7 @@ use crate::support::{
     HttpAnswer,
     ledger::{Ledger, SHAH, assert_refused},
     questions::{ask, determinate_sentence, record},
+    whole_log::read_recorded,
 };
 
 /// Every operation of the document that is neither a command nor open to all: its method and path,
@@ -154,6 +156,24 @@ async fn every_answer_that_shows_a_prisoner_has_an_entry() {
     assert_eq!(showing_nobody, BTreeSet::from(SHOWING_NOBODY), "the others have something to show");
     // Entries are stored in their order, so no other will come.
     assert_eq!(entries(&ledger.database).await.len(), showing);
+}
+
+/// Only the stored bytes have it.
+#[tokio::test]
+async fn no_answer_shows_a_salt() {
+    let ledger = ledger_with_cases().await;
+    let recorded = read_recorded(&*ledger.log().await).await;
+    let salt = |event: &RecordedEvent| {
+        let metadata: Value = serde_json::from_slice(&event.metadata).expect("JSON");
+        metadata["salt"].as_str().expect("a salt").to_owned()
+    };
+    let salts: Vec<String> = recorded.iter().map(salt).collect();
+    for (method, _, path) in QUESTIONS {
+        let answer = send(&ledger, method, path, Uuid::new_v4()).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        let shown = salts.iter().find(|salt| answer.text.contains(*salt));
+        assert!(shown.is_none() && !answer.text.contains("salt"), "{path}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

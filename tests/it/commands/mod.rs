@@ -11,6 +11,7 @@ mod history;
 mod idempotency_keys;
 mod log_in_postgres;
 mod merges;
+mod nomis_contacts;
 mod one_decision;
 mod one_person;
 mod own_ids;

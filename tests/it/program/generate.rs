@@ -123,7 +123,7 @@ fn assert_inactive_poms_hold_nothing(streams: &BTreeMap<Stream, Vec<StoredEvent>
         .iter()
         .filter_map(|(stream, events)| match stream {
             Stream::Prisoner(number) => Some((number.as_str(), history(number.as_str(), events.clone()))),
-            Stream::Prison(_) => None,
+            Stream::Prison(_) | Stream::Contacts(_) => None,
         })
         .collect();
     let (mut ended, mut ends) = (0, 0);
@@ -314,7 +314,7 @@ async fn states(database: &TestDatabase) -> Vec<prisoner::State> {
         .into_iter()
         .filter_map(|(stream, events)| match stream {
             Stream::Prisoner(number) => Some(history(number.as_str(), events).state()),
-            Stream::Prison(_) => None,
+            Stream::Prison(_) | Stream::Contacts(_) => None,
         })
         .collect()
 }

@@ -96,7 +96,7 @@ async fn the_page_of_events_has_each_type_with_an_example() {
     let page = ledger.client().get("/event-types").await;
     assert_page(&page);
     let ids: BTreeSet<_> = page.text.split("id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    for name in domain::prisoner::PrisonerEvent::TYPE_NAMES.iter().chain(domain::prison::PrisonEvent::TYPE_NAMES) {
+    for name in domain::Event::type_names() {
         assert!(ids.contains(name), "{name} is missing");
     }
     assert!(page.text.contains("&quot;staffId&quot;: 485926"), "examples are escaped");

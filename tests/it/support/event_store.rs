@@ -52,6 +52,11 @@ impl EventStore {
         Self::at(Place::Postgres { url: server.url(Self::DATABASE), server: Some(server), data_dir })
     }
 
+    /// An empty store on a stand-in, whatever the topology.
+    pub fn on_stand_in() -> Self {
+        Self::at(Place::StandIn(Box::new(StandIn::start())))
+    }
+
     /// Starts an empty store on a cluster of three nodes.
     pub async fn start_nodes() -> Self {
         Self::at(Place::Nodes(Nodes::start().await))

@@ -143,11 +143,7 @@ impl Ledger {
     /// Gives a case's second event in a Postgres log an unknown type, and returns its position.
     pub async fn harm_second_event(&self, number: &str) -> u64 {
         let position = self.case_events(number).await[1].entry.position;
-        let sql = format!(
-            "BEGIN; SET LOCAL session_replication_role = replica;
-             UPDATE log.event SET type = 'AllocationMad' WHERE position = {position}; COMMIT"
-        );
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.database.pool).await.expect("harm the log");
+        change_event(&self.database, position, "type = 'AllocationMad'").await;
         position
     }
 
@@ -169,6 +165,15 @@ impl Ledger {
             count = now;
         }
     }
+}
+
+/// Changes an event of a Postgres log, which no program can.
+pub async fn change_event(database: &TestDatabase, position: u64, change: &str) {
+    let sql = format!(
+        "BEGIN; SET LOCAL session_replication_role = replica;
+         UPDATE log.event SET {change} WHERE position = {position}; COMMIT"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&database.pool).await.expect("change the log");
 }
 
 /// Starts the program's command role on a database.

@@ -1,6 +1,6 @@
 //! The program's `projections` commands, and random ledgers for them.
 
-use domain::prison::{Command, ContactSeen};
+use domain::nomis_contacts::{Command, ContactSeen};
 use event_log::SharedLog;
 use projector::{ProjectorSettings, VIEWS};
 use proptest::{
@@ -58,12 +58,12 @@ pub async fn filled_ledger() -> (TestDatabase, RandomLedger) {
     assert!(ledger.case("Z0001ZZ", 2, allocate("LEI", 102, "a note")).await);
     // The random steps may record none.
     let contact = ContactSeen {
-        prisoner_number: "Z0001ZZ".parse().expect("a prisoner number"),
+        prison: "LEI".parse().expect("a prison code"),
         staff_id: None,
         name: Some("Okafor, Grace".to_owned()),
         contact_type: "POM".to_owned(),
     };
-    assert!(ledger.prison("LEI", 3, Command::RecordNomisContact(contact)).await);
+    assert!(ledger.contacts("Z0001ZZ", 3, Command::RecordNomisContact(contact)).await);
     for step in steps(60) {
         ledger.take(step).await;
     }

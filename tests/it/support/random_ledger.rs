@@ -6,8 +6,9 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Entry, Event, Refusal, Stream,
-    generators::{case_commands, prison_commands},
+    generators::{case_commands, contact_commands, prison_commands},
     identifier::{CommandId, PrisonCode, PrisonerNumber},
+    nomis_contacts,
     officer::{PomKind, WorkingPattern},
     prison,
     prisoner::{
@@ -28,6 +29,7 @@ pub struct RandomLedger {
     pub log: SharedLog,
     cases: BTreeMap<PrisonerNumber, prisoner::History>,
     prisons: BTreeMap<PrisonCode, prison::History>,
+    contacts: BTreeMap<PrisonerNumber, nomis_contacts::History>,
     commands: u128,
 }
 
@@ -38,6 +40,8 @@ pub enum RandomStep {
     Case(u8, i64, Box<Command>),
     /// A command to LEI, so many days after the start.
     Prison(i64, prison::Command),
+    /// A command to the contacts of a person, so many days after the start.
+    Contacts(i64, PrisonerNumber, nomis_contacts::Command),
     /// The first number is retired for the second.
     Merge(u8, u8, i64),
 }
@@ -47,6 +51,7 @@ pub fn random_step() -> impl Strategy<Value = RandomStep> {
     prop_oneof![
         12 => (0..5u8, days.clone(), case_commands(is_of_one_case)).prop_map(|(case, day, command)| RandomStep::Case(case, day, Box::new(command))),
         4 => (days.clone(), prison_commands(|_| true)).prop_map(|(day, command)| RandomStep::Prison(day, command)),
+        2 => (days.clone(), contact_commands()).prop_map(|(day, (number, command))| RandomStep::Contacts(day, number, command)),
         1 => (0..5u8, 0..5u8, days).prop_map(|(removed, survivor, day)| RandomStep::Merge(removed, survivor, day)),
     ]
 }
@@ -60,7 +65,8 @@ impl RandomLedger {
     pub async fn new(pool: &PgPool) -> Self {
         event_log_postgres::migrate(pool).await.expect("a log");
         let log: SharedLog = Arc::new(PostgresLog::connect(pool).await.expect("the log"));
-        let mut ledger = Self { log, cases: BTreeMap::new(), prisons: BTreeMap::new(), commands: 0 };
+        let mut ledger =
+            Self { log, cases: BTreeMap::new(), prisons: BTreeMap::new(), contacts: BTreeMap::new(), commands: 0 };
         for prison in ["LEI", "MDI"] {
             let joined = prison::PrisonJoinedOmic {
                 go_live_date: "2026-01-01".parse().expect("a date"),
@@ -94,6 +100,9 @@ impl RandomLedger {
             }
             RandomStep::Prison(day, command) => {
                 self.prison("LEI", day, command).await;
+            }
+            RandomStep::Contacts(day, number, command) => {
+                self.contacts(number.as_str(), day, command).await;
             }
             RandomStep::Merge(removed, survivor, day) if removed != survivor => {
                 let (removed, survivor) = (nth_number(removed), nth_number(survivor));
@@ -141,6 +150,24 @@ impl RandomLedger {
         let recorded = self.append(Stream::Prison(code.clone()), history.revision(), day, events).await;
         let accepted = !recorded.is_empty();
         let history = self.prisons.get_mut(&code).expect("a history");
+        for entry in recorded {
+            push(history, entry).expect("the next event of the stream");
+        }
+        accepted
+    }
+
+    /// Sends a command to a person's contacts in NOMIS, as [`Self::case`] does to a case.
+    pub async fn contacts(&mut self, number: &str, day: i64, command: nomis_contacts::Command) -> bool {
+        let number: PrisonerNumber = number.parse().expect("a prisoner number");
+        let new = || nomis_contacts::History::new(number.clone());
+        let history = self.contacts.entry(number.clone()).or_insert_with(new).clone();
+        let context = nomis_contacts::Context { now: now(), effective_at: at(day) };
+        let decided = nomis_contacts::decide(&history, &command, &context);
+        let events = decided.map(|events| events.into_iter().map(Event::Contacts).collect());
+        let revision = history.entries().last().map(|entry| entry.revision);
+        let recorded = self.append(Stream::Contacts(number.clone()), revision, day, events).await;
+        let accepted = !recorded.is_empty();
+        let history = self.contacts.get_mut(&number).expect("a history");
         for entry in recorded {
             push(history, entry).expect("the next event of the stream");
         }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::sources;
 
-/// Both kinds of streams have the same types, such as `History`, which are named with their module.
-const STREAMS: [&str; 2] = ["crates/domain/src/prison/", "crates/domain/src/prisoner/"];
+/// Each kind of stream has the same types, such as `History`, which are named with their module.
+const STREAMS: [&str; 3] =
+    ["crates/domain/src/prison/", "crates/domain/src/prisoner/", "crates/domain/src/nomis_contacts/"];
 
 /// Messages of KurrentDB's protocol, named by its authors.
 const PROTOCOL: &str = "crates/kurrentdb-protocol/";

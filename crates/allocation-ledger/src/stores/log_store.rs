@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use domain::identifier::PrisonCode;
 use embedded_postgres::ServerCondition;
-use event_log::{OrderedError, OrderedEvent, SharedLog};
+use event_log::{OrderedError, OrderedEvent, SharedLog, stored_event::refuse_older_log};
 use event_log_kurrentdb::{KurrentLog, KurrentOrderedWriter};
 use event_log_postgres::{PostgresLog, PostgresOrderedWriter};
 use sqlx::{Connection as _, PgConnection, PgPool};
@@ -42,7 +42,7 @@ impl LogStore {
     pub async fn open(settings: &shared_settings::LogSettings) -> anyhow::Result<Self> {
         let (backend, postgres) = connect_log(settings).await?;
         backend.migrate().await?;
-        Self::connect(backend, postgres).await
+        Self::connect(backend, postgres).await?.refuse_older().await
     }
 
     /// Opens the log with its schema as it is. Answers `None` where there is no log, and makes
@@ -55,6 +55,12 @@ impl LogStore {
             Some((backend, postgres)) => Ok(Some(Self::connect(backend, postgres).await?)),
             None => Ok(None),
         }
+    }
+
+    /// Refuses a log of an earlier version, which must take no event. Reading it says enough.
+    async fn refuse_older(self) -> anyhow::Result<Self> {
+        refuse_older_log(&*self.log).await.context("open the ledger")?;
+        Ok(self)
     }
 
     /// The log that --event-store names, for a service that may be started before its server, or
@@ -78,7 +84,7 @@ impl LogStore {
     ) -> anyhow::Result<Self> {
         let backend = LogBackend::connect(settings, postgres).await?;
         backend.migrate().await?;
-        Self::connect(backend, None).await
+        Self::connect(backend, None).await?.refuse_older().await
     }
 
     /// Brings the log's schema up to date, where it has one, and gives the services' roles their
@@ -236,7 +242,7 @@ impl LogStore {
         let existing = connect_existing_log(settings).await?;
         let (backend, postgres) = existing.ok_or_else(|| Self::missing_ledger_error(settings))?;
         backend.migrate().await?;
-        Self::connect(backend, postgres).await?.close_after(work).await
+        Self::connect(backend, postgres).await?.refuse_older().await?.close_after(work).await
     }
 
     /// Does some work, and closes the log however the work ends. An error of the work comes before

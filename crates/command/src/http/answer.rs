@@ -74,9 +74,9 @@ fn header_value(text: &impl Display) -> HeaderValue {
 /// The path at which a recorded event can be read.
 fn location(stored: &StoredEvent) -> String {
     match (&stored.stream, &stored.entry.event) {
-        (Stream::Prisoner(number), _) => format!("/prisoners/{number}/history/{}", stored.entry.revision),
-        (Stream::Prison(code), Event::Prison(event)) if event.contact().is_some() => {
-            format!("/prisons/{code}/nomis-contacts")
+        (_, Event::Contacts(event)) => format!("/prisons/{}/nomis-contacts", event.contact().prison),
+        (Stream::Prisoner(number) | Stream::Contacts(number), _) => {
+            format!("/prisoners/{number}/history/{}", stored.entry.revision)
         }
         (Stream::Prison(code), _) => format!("/prisons/{code}/poms"),
     }

@@ -2,16 +2,17 @@
 
 use axum::extract::State;
 use domain::{
+    Command,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     moment::Instant,
-    prison::{self, ContactSeen},
+    nomis_contacts::{self, ContactSeen},
     text::Text,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record};
 use crate::Service;
 
 /// A POM contact in NOMIS; staff id or name says whose it is.
@@ -50,16 +51,14 @@ pub(super) async fn record_nomis_contact(
     headers: CommandHeaders,
     body: CommandBody<NomisContactBody>,
 ) -> Result<RecordedResponse, Problem> {
-    record_on_prison(&service, code, headers, body, "record-nomis-contact", |body| {
-        (
-            prison::Command::RecordNomisContact(ContactSeen {
-                prisoner_number: body.prisoner_number,
-                staff_id: body.staff_id,
-                name: body.name.map(Into::into),
-                contact_type: body.contact_type.into(),
-            }),
-            body.effective_at,
-        )
-    })
-    .await
+    let CommandBody { fields, path } = body;
+    let seen = ContactSeen {
+        prison: code,
+        staff_id: fields.staff_id,
+        name: fields.name.map(Into::into),
+        contact_type: fields.contact_type.into(),
+    };
+    let command = nomis_contacts::Command::RecordNomisContact(seen);
+    let digest = path.digest("record-nomis-contact", &(&fields.prisoner_number, &command, fields.effective_at));
+    record(&service, headers, Command::Contacts(fields.prisoner_number, command), fields.effective_at, digest).await
 }

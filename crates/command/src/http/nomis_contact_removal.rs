@@ -2,14 +2,12 @@
 //! from NOMIS.
 
 use axum::extract::State;
-use domain::{identifier::PrisonCode, prison};
+use domain::{Command, identifier::PrisonCode, nomis_contacts};
 use http_api::{CommandHeaders, PathParams, Problem};
 use uuid::Uuid;
 
-use super::{
-    CommandBody, CommandResponses, HeaderParams, IfMatchParam, OnlyEffectiveAtBody, RecordedResponse, record_on_prison,
-};
-use crate::Service;
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, OnlyEffectiveAtBody, RecordedResponse, record};
+use crate::{Service, operations::contact_removal};
 
 /// A POM contact seen before is gone from NOMIS.
 #[utoipa::path(
@@ -32,8 +30,10 @@ pub(super) async fn confirm_nomis_contact_removal(
     headers: CommandHeaders,
     body: CommandBody<OnlyEffectiveAtBody>,
 ) -> Result<RecordedResponse, Problem> {
-    record_on_prison(&service, code, headers, body, "confirm-nomis-contact-removal", |body| {
-        (prison::Command::ConfirmNomisContactRemoval { contact_id }, body.effective_at)
-    })
-    .await
+    let (confinement, key) = (&headers.scope.confinement, headers.command_id);
+    let number = contact_removal::find_person(&service, &code, contact_id, confinement, key).await?;
+    let command = nomis_contacts::Command::ConfirmNomisContactRemoval { prison: code, contact_id };
+    let CommandBody { fields: OnlyEffectiveAtBody { effective_at }, path } = body;
+    let digest = path.digest("confirm-nomis-contact-removal", &(&command, effective_at));
+    record(&service, headers, Command::Contacts(number, command), effective_at, digest).await
 }

@@ -1,5 +1,7 @@
 //! The index of the policies' obligations, which a follower of the log keeps up to date.
 //!
+//! Beside the obligations it has whose contacts in NOMIS are at which prison ([`ContactNumbers`]).
+//!
 //! The index is a hint. It may list a POM for a case that has gone to another POM, and it never
 //! misses a POM who holds one; a policy reads the streams before it acts.
 //!
@@ -7,6 +9,7 @@
 //! of the whole log. It is a cache: where there is none, or it is doubted, the index is made from
 //! the whole log.
 
+mod contact_numbers;
 mod role_holders;
 mod saved_index;
 #[cfg(test)]
@@ -25,10 +28,15 @@ use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
+use uuid::Uuid;
 
+pub use self::contact_numbers::ContactNumbers;
 pub(crate) use self::saved_index::UnusableSnapshot;
 use self::{role_holders::RoleHolders, saved_index::encode};
 use crate::CommandError;
+
+/// The name under which the event store keeps the snapshot of the index.
+pub const SNAPSHOT: &str = "policies";
 
 /// How long a question waits until the index has read up to what was the log's end when the
 /// question came.
@@ -126,8 +134,12 @@ impl ObligationIndex {
         let may_have_more = match (&stored.stream, &stored.entry.event) {
             (Stream::Prison(code), Event::Prison(event)) => holders.observe_prison(code, event, at),
             (Stream::Prisoner(number), Event::Prisoner(event)) => holders.observe_case(number, event, at),
+            (Stream::Contacts(number), Event::Contacts(event)) => {
+                holders.contacts.add(number, event);
+                false
+            }
             // A decoded event is of its stream's kind.
-            (Stream::Prison(_), Event::Prisoner(_)) | (Stream::Prisoner(_), Event::Prison(_)) => false,
+            (Stream::Prison(_) | Stream::Prisoner(_) | Stream::Contacts(_), _) => false,
         };
         drop(state);
         if may_have_more {
@@ -177,6 +189,21 @@ impl ObligationIndex {
     ) -> Result<Vec<PrisonerNumber>, CommandError> {
         self.wait_for(head).await?;
         Ok(lock(&self.state).holders.cases_ever_at(prison))
+    }
+
+    /// The person whose contact in NOMIS it is, by the events up to position `head`, for which it
+    /// waits.
+    ///
+    /// # Errors
+    /// As [`Self::cases_ever_held`].
+    pub(crate) async fn person_of_contact(
+        &self,
+        prison: &PrisonCode,
+        contact_id: &Uuid,
+        head: u64,
+    ) -> Result<Option<PrisonerNumber>, CommandError> {
+        self.wait_for(head).await?;
+        Ok(lock(&self.state).holders.contacts.number(prison, contact_id))
     }
 
     /// Waits until the log has been read up to a position.
@@ -261,14 +288,8 @@ impl ObligationIndex {
 
     /// Takes a snapshot for the index, where it is one of this log, and answers its position.
     pub(crate) async fn restore(&self, snapshot: &Snapshot, log: &SharedLog) -> Result<u64, UnusableSnapshot> {
-        let (holders, last_event) = saved_index::decode(&snapshot.content)?;
+        let (holders, last_event) = saved_index::decode_of_log(snapshot, log).await?;
         let position = last_event.position;
-        if position != snapshot.position {
-            return Err(UnusableSnapshot::OtherPosition { of: position, kept: snapshot.position });
-        }
-        if !last_event.is_in(log).await? {
-            return Err(UnusableSnapshot::OtherLog(position));
-        }
         *lock(&self.state) = IndexState { holders, last_event: Some(last_event), is_within_batch: false };
         self.progress.send_modify(|progress| {
             progress.position = position;

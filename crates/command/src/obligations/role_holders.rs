@@ -20,7 +20,7 @@ use domain::{
     prisoner::{PrisonerEvent, RoleChange},
 };
 
-use super::Obligation;
+use super::{ContactNumbers, Obligation};
 
 /// The POMs of every prison, the cases that each may hold, and the obligations that follow. A clone
 /// shares the cases of each POM until they change.
@@ -31,6 +31,8 @@ pub(super) struct RoleHolders {
     pub(super) merged: BTreeSet<PackedPrisonerNumber>,
     /// The corrected go-live date of each prison that has one: its first instant.
     pub(super) go_live: BTreeMap<PrisonCode, DateTime<Utc>>,
+    /// Whose contacts in NOMIS are at each prison, which no obligation follows from.
+    pub(super) contacts: ContactNumbers,
     /// Those that wait for a policy.
     pub(super) obligations: HashSet<Obligation>,
     /// Those that a policy has taken and has not discharged yet. One that arises again meanwhile

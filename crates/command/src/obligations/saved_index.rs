@@ -7,6 +7,7 @@
 //! | the POMs | their number; each with prison, staff id, status, cases ever held, cases it may hold |
 //! | the cases with merges that carry roles | their number; each |
 //! | the corrected go-live dates | their number; each with its prison |
+//! | the prisons with contacts in NOMIS | their number; each with its contacts: id in 16 bytes, whose |
 //! | the obligations, those under way too | their number; each with its kind, and the names in it |
 //! | digest | SHA-256 of all before it |
 //!
@@ -24,19 +25,20 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::identifier::{EventId, PrisonCode, StaffId};
-use event_log::{Bookmark, LogError};
+use event_log::{Bookmark, LogError, SharedLog, Snapshot};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
-    Obligation,
+    ContactNumbers, Obligation,
+    contact_numbers::ContactsOfPrison,
     role_holders::{PackedPrisonerNumber, PomCases, RoleHolders},
 };
 
 /// The number of this format. It rises with a change of the bytes, of the meaning of an event for
 /// the index, or of how a policy discharges an obligation: an index that an earlier version saved
 /// may lack a holder, or an obligation that the earlier policy took for discharged.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 const FORMAT_BYTES: usize = size_of::<u32>();
 const DIGEST_BYTES: usize = 32;
@@ -93,6 +95,16 @@ pub(super) fn encode(holders: &RoleHolders, last_event: Bookmark) -> Vec<u8> {
         out.prison(prison);
         out.instant(go_live);
     }
+    let contacts = holders.contacts.by_prison();
+    out.count(contacts.len());
+    for (prison, contacts) in contacts {
+        out.prison(prison);
+        out.count(contacts.len());
+        for (id, number) in contacts {
+            out.0.extend_from_slice(id.as_bytes());
+            out.number(number.get().into());
+        }
+    }
     // Those under way are not done: if the process ends now, the next one must do them.
     let mut obligations: Vec<_> = holders.obligations.union(&holders.under_way).collect();
     obligations.sort_unstable();
@@ -118,6 +130,22 @@ pub(super) fn encode(holders: &RoleHolders, last_event: Bookmark) -> Vec<u8> {
     let digest = Sha256::digest(&out.0);
     out.0.extend_from_slice(&digest);
     out.0
+}
+
+/// The index and its last event of a snapshot, where it is one of this log.
+pub(super) async fn decode_of_log(
+    snapshot: &Snapshot,
+    log: &SharedLog,
+) -> Result<(RoleHolders, Bookmark), UnusableSnapshot> {
+    let (holders, last_event) = decode(&snapshot.content)?;
+    let position = last_event.position;
+    if position != snapshot.position {
+        return Err(UnusableSnapshot::OtherPosition { of: position, kept: snapshot.position });
+    }
+    if !last_event.is_in(log).await? {
+        return Err(UnusableSnapshot::OtherLog(position));
+    }
+    Ok((holders, last_event))
 }
 
 /// The index and its last event of bytes that [`encode`] made.
@@ -185,7 +213,7 @@ impl Unpacker<'_> {
     fn index(&mut self) -> Option<(RoleHolders, Bookmark)> {
         let last_event = Bookmark {
             position: self.number()?,
-            event_id: Some(EventId(Uuid::from_bytes(self.bytes(16)?.try_into().ok()?))),
+            event_id: Some(EventId(self.uuid()?)),
             recorded_at: Some(self.instant()?),
         };
         let mut holders = RoleHolders::default();
@@ -197,6 +225,11 @@ impl Unpacker<'_> {
         for _ in 0..self.number()? {
             holders.go_live.insert(self.prison()?, self.instant()?);
         }
+        let mut contacts = Vec::new();
+        for _ in 0..self.number()? {
+            contacts.push((self.prison()?, self.contacts()?));
+        }
+        holders.contacts = ContactNumbers::from_iter(contacts);
         for _ in 0..self.number()? {
             holders.obligations.insert(self.obligation()?);
         }
@@ -227,6 +260,15 @@ impl Unpacker<'_> {
         Some(BTreeSet::from_iter(numbers))
     }
 
+    fn contacts(&mut self) -> Option<ContactsOfPrison> {
+        let mut contacts = ContactsOfPrison::new();
+        for _ in 0..self.number()? {
+            let id = self.uuid()?;
+            contacts.insert(id, PackedPrisonerNumber::new(self.number()?.try_into().ok()?)?);
+        }
+        Some(contacts)
+    }
+
     fn obligation(&mut self) -> Option<Obligation> {
         match self.byte()? {
             0 => Some(Obligation::EndOfRole {
@@ -244,6 +286,10 @@ impl Unpacker<'_> {
         let (bytes, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(bytes)
+    }
+
+    fn uuid(&mut self) -> Option<Uuid> {
+        self.bytes(16).and_then(|bytes| Uuid::from_slice(bytes).ok())
     }
 
     fn byte(&mut self) -> Option<u8> {

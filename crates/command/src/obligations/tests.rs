@@ -2,6 +2,7 @@ use domain::{
     Entry,
     event::RecordedBy,
     identifier::{CommandId, EventId},
+    nomis_contacts::{NomisContactEvent, NomisContactFound},
     officer::{Pom, PomKind, PomStatus},
     prison::{PomStatusChanged, PrisonEvent, PrisonOmicDateCorrected},
     prisoner::{AllocationMade, Choice, Deallocated, DeallocationTrigger, PrisonerNumberMerged, PrisonerNumberRetired},
@@ -92,12 +93,21 @@ pub(super) fn stored_event_about(
             go_live_date_before: chrono::NaiveDate::from_ymd_opt(2026, 1, 1).expect("a date"),
             reason: None,
         })),
+        "contact" => Event::Contacts(NomisContactEvent::NomisContactFound(NomisContactFound {
+            contact_id: Uuid::from_u128(7),
+            prison: prison(),
+            prisoner_number: number.clone(),
+            staff_id: Some(staff_id),
+            name: None,
+            contact_type: "POM".to_owned(),
+        })),
         "inactive" => status(PomStatus::Inactive),
         "active" => status(PomStatus::Active),
         other => panic!("no event is called {other}"),
     };
     let stream = match (&event, name) {
         (Event::Prison(_), _) => Stream::Prison(prison()),
+        (Event::Contacts(_), _) => Stream::Contacts(number.clone()),
         (_, "taken over") => Stream::Prisoner("A9999ZZ".parse().expect("a number")),
         _ => Stream::Prisoner(number.clone()),
     };
@@ -254,6 +264,17 @@ fn an_index_is_saved_after_the_first_catch_up_and_then_after_many_events() {
     assert!(!is_due());
     index.end_batch(&recorded_events(1));
     assert!(is_due());
+}
+
+#[tokio::test]
+async fn a_contact_is_found_by_its_prison_and_its_id() {
+    let index = index_after("d02 contact");
+    let person = async |prison: &str, id| {
+        let prison = prison.parse().expect("a prison code");
+        index.person_of_contact(&prison, &Uuid::from_u128(id), 0).await.expect("read so far")
+    };
+    assert_eq!(person("LEI", 7).await, Some(number()));
+    assert_eq!((person("MDI", 7).await, person("LEI", 8).await), (None, None));
 }
 
 #[tokio::test]

@@ -30,8 +30,7 @@ use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{CommandError, Service, obligations::Obligation};
 
-/// The name under which the event store keeps the snapshot of the index.
-pub const SNAPSHOT: &str = "policies";
+pub use crate::obligations::SNAPSHOT;
 
 /// Most obligations discharged at a time: each waits for several answers of the event store, a POM
 /// may have a thousand cases, and callers' commands go on beside them.
@@ -90,9 +89,10 @@ async fn follow(service: &Service) {
     }
 }
 
-/// Takes the snapshot, and then learns the keys up to the log's end, so that the follower misses
-/// none.
+/// Refuses a log of an earlier version, takes the snapshot, and then learns the keys up to the
+/// log's end, so that the follower misses none.
 async fn prepare(service: &Service) -> Result<(), CommandError> {
+    service.refuse_older_log().await?;
     snapshots::restore(service).await?;
     Ok(service.log().learn_keys().await?)
 }
@@ -124,7 +124,7 @@ async fn observe(service: &Service, events: &[RecordedEvent]) -> Result<(), Comm
     for recorded in events {
         let case_event = match &recorded.stream {
             Stream::Prisoner(_) => PrisonerEventType::from_name(&recorded.type_name),
-            Stream::Prison(_) => None,
+            Stream::Prison(_) | Stream::Contacts(_) => None,
         };
         // A void may be of the end of a role. A backdated end, or a tier with a prison, may be the
         // reason for which a later merge takes a role over.

@@ -21,6 +21,9 @@ pub(crate) const CASES_CACHED: CacheSize = CacheSize { streams: 20_000, bytes_ma
 /// There are about 120 prisons.
 pub(crate) const PRISONS_CACHED: CacheSize = CacheSize { streams: 500, bytes_max: 32 * 1024 * 1024 };
 
+/// Most persons have one contact, which an import records, and which is hardly asked about again.
+pub(crate) const CONTACTS_CACHED: CacheSize = CacheSize { streams: 2_000, bytes_max: 8 * 1024 * 1024 };
+
 /// By how many bytes a cached stream may grow until it is counted again.
 const UNCOUNTED_GROWTH_BYTES: u64 = 4 * 1024;
 

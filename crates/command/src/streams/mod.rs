@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::CommandError;
 
-pub(crate) use self::cache::{CASES_CACHED, PRISONS_CACHED};
+pub(crate) use self::cache::{CASES_CACHED, CONTACTS_CACHED, PRISONS_CACHED};
 pub(crate) use self::loaded_stream::{LoadedStream, answer_to_repeat, answer_to_request, answer_to_spent_key};
 use self::{
     cache::{CacheSize, StreamCache},

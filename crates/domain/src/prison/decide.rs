@@ -8,12 +8,8 @@ use crate::{
     identifier::{PrisonCode, StaffId},
     named_prisoners::refuse_named_prisoners,
     officer::PomStatus,
-    prison::{
-        Command, ContactSeen, History, NomisContactFound, NomisContactRemovalConfirmed, PrisonEvent, Roster, RosterPom,
-        go_live,
-    },
+    prison::{Command, History, PrisonEvent, Roster, RosterPom, go_live},
     refusal::{DETAIL_LEN_MAX, refuse_long},
-    text::is_blank,
 };
 
 /// The circumstances of a decision beside the prison's own past.
@@ -37,7 +33,7 @@ pub struct Context {
 /// A [`Refusal`] with the code and the sentence of the rule.
 pub fn decide(history: &History, command: &Command, context: &Context) -> Result<Vec<PrisonEvent>, Refusal> {
     check_effective_at(context.effective_at, context.now)?;
-    refuse_named_prisoners(command.texts(), |named| command.prisoner() == Some(named))?;
+    refuse_named_prisoners(command.texts(), |_| false)?;
     let code = history.code();
     let roster = history.roster_at(context.effective_at);
     let event = event_of(code, &roster, command)?;
@@ -70,28 +66,6 @@ fn event_of(code: &PrisonCode, roster: &Roster, command: &Command) -> Result<Pri
             }
             PrisonEvent::PomStatusChanged(changed.clone())
         }
-        Command::RecordNomisContact(seen) => PrisonEvent::NomisContactFound(contact(code, seen)?),
-        Command::ConfirmNomisContactRemoval { contact_id } => {
-            let contact =
-                roster.contacts.get(contact_id).ok_or_else(|| contact_unknown(code, &contact_id.to_string()))?;
-            PrisonEvent::NomisContactRemovalConfirmed(NomisContactRemovalConfirmed { contact: contact.found.clone() })
-        }
-    })
-}
-
-fn contact(code: &PrisonCode, seen: &ContactSeen) -> Result<NomisContactFound, Refusal> {
-    if seen.staff_id.is_none() && seen.name.as_ref().is_none_or(|name| is_blank(name)) {
-        return Err(Refusal::new(
-            Rule::ContactWithoutPerson,
-            format!("The POM contact of {} names nobody. Give a staff id or a name.", seen.prisoner_number),
-        ));
-    }
-    Ok(NomisContactFound {
-        contact_id: seen.contact_id(code),
-        prisoner_number: seen.prisoner_number.clone(),
-        staff_id: seen.staff_id,
-        name: seen.name.clone(),
-        contact_type: seen.contact_type.clone(),
     })
 }
 
@@ -144,20 +118,6 @@ fn check(history: &History, roster: &Roster, event: &PrisonEvent) -> Result<(), 
                 changed.status != pom.status || changed.returns_on != pom.returns_on || changed.reason != pom.reason;
             refuse_unchanged(code, pom, differs)
         }
-        PrisonEvent::NomisContactFound(found) => match roster.contacts.get(&found.contact_id) {
-            Some(contact) if contact.removed_at.is_none() => Err(Refusal::new(
-                Rule::NomisContactKnown,
-                format!(
-                    "This POM contact of {} at {code} is already recorded as being in NOMIS.",
-                    found.prisoner_number
-                ),
-            )),
-            _ => Ok(()),
-        },
-        PrisonEvent::NomisContactRemovalConfirmed(removed) => match roster.contacts.get(&removed.contact.contact_id) {
-            Some(contact) if contact.removed_at.is_none() => Ok(()),
-            _ => Err(contact_unknown(code, &removed.contact.contact_id.to_string())),
-        },
     }
 }
 
@@ -169,11 +129,4 @@ fn refuse_unchanged(code: &PrisonCode, pom: &RosterPom, differs: bool) -> Result
         Rule::NothingChanged,
         format!("This is what the roster of {code} already says of {} (staff id {}).", pom.name, pom.staff_id),
     ))
-}
-
-fn contact_unknown(code: &PrisonCode, contact_id: &str) -> Refusal {
-    Refusal::new(
-        Rule::NomisContactUnknown,
-        format!("No POM contact {contact_id} is recorded as being in NOMIS at {code} at that time."),
-    )
 }

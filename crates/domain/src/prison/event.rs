@@ -3,11 +3,10 @@
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::{
     event::event_types,
-    identifier::{PrisonerNumber, StaffId},
+    identifier::StaffId,
     officer::{PomKind, PomStatus, WorkingPattern},
     words::words,
 };
@@ -26,10 +25,6 @@ event_types! {
     PomDetailsChanged(PomDetailsChanged),
     /// A POM's status changed.
     PomStatusChanged(PomStatusChanged),
-    /// A POM contact was seen in NOMIS.
-    NomisContactFound(NomisContactFound),
-    /// The same contact is gone from NOMIS.
-    NomisContactRemovalConfirmed(NomisContactRemovalConfirmed),
 }
 
 impl PrisonEvent {
@@ -40,10 +35,7 @@ impl PrisonEvent {
             Self::PomRegistered(event) => Some(event.staff_id),
             Self::PomDetailsChanged(event) => Some(event.staff_id),
             Self::PomStatusChanged(event) => Some(event.staff_id),
-            Self::PrisonJoinedOmic(_)
-            | Self::PrisonOmicDateCorrected(_)
-            | Self::NomisContactFound(_)
-            | Self::NomisContactRemovalConfirmed(_) => None,
+            Self::PrisonJoinedOmic(_) | Self::PrisonOmicDateCorrected(_) => None,
         }
     }
 
@@ -53,25 +45,7 @@ impl PrisonEvent {
         match self {
             Self::PomRegistered(registered) => Some((registered.staff_id, PomStatus::Active)),
             Self::PomStatusChanged(changed) => Some((changed.staff_id, changed.status)),
-            Self::PrisonJoinedOmic(_)
-            | Self::PrisonOmicDateCorrected(_)
-            | Self::PomDetailsChanged(_)
-            | Self::NomisContactFound(_)
-            | Self::NomisContactRemovalConfirmed(_) => None,
-        }
-    }
-
-    /// The contact in NOMIS that the event is about, if it is about one.
-    #[must_use]
-    pub fn contact(&self) -> Option<&NomisContactFound> {
-        match self {
-            Self::NomisContactFound(found) => Some(found),
-            Self::NomisContactRemovalConfirmed(removed) => Some(&removed.contact),
-            Self::PrisonJoinedOmic(_)
-            | Self::PrisonOmicDateCorrected(_)
-            | Self::PomRegistered(_)
-            | Self::PomDetailsChanged(_)
-            | Self::PomStatusChanged(_) => None,
+            Self::PrisonJoinedOmic(_) | Self::PrisonOmicDateCorrected(_) | Self::PomDetailsChanged(_) => None,
         }
     }
 }
@@ -167,34 +141,4 @@ pub struct PomStatusChanged {
     /// The reason, in the words of its recorder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-}
-
-/// Data of [`PrisonEvent::NomisContactFound`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct NomisContactFound {
-    /// Identifies the contact within the prison: UUIDv5 of what it says, so that the same contact
-    /// seen again is known.
-    pub contact_id: Uuid,
-    /// The number of the prisoner whose POM contact it is.
-    pub prisoner_number: PrisonerNumber,
-    /// The contact's staff id, where NOMIS gives one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub staff_id: Option<StaffId>,
-    /// The contact's name, where NOMIS gives one. One of staff id and name is present.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Contact type as NOMIS has it, e.g. `POM`.
-    pub contact_type: String,
-}
-
-/// Data of [`PrisonEvent::NomisContactRemovalConfirmed`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct NomisContactRemovalConfirmed {
-    /// The contact, as it was found.
-    #[serde(flatten)]
-    pub contact: NomisContactFound,
 }

@@ -17,8 +17,7 @@ use crate::{
 pub struct History {
     code: PrisonCode,
     entries: Vec<Entry<PrisonEvent>>,
-    /// The fold of all entries, kept because a prison's stream is long (thousands of NOMIS
-    /// contacts) and asked often.
+    /// The fold of all entries, kept because it is asked often.
     roster: Roster,
     last_effective_at: Option<DateTime<Utc>>,
 }

@@ -1,4 +1,4 @@
-//! A prison: its roster of POMs, its move onto OMiC, and the POM contacts that are still in NOMIS.
+//! A prison: its roster of POMs and its move onto OMiC. Its stream names no person in prison.
 //!
 //! The shape is that of [`crate::prisoner`]: [`decide`] and a fold that cannot fail ([`Roster`]),
 //! over a [`History`] in two orders. A prison's entries cannot be voided; what was wrong is put
@@ -12,10 +12,10 @@ mod history;
 mod listed;
 mod roster;
 
-pub use command::{Command, CommandKind, ContactSeen, GoLiveCorrection};
+pub use command::{Command, CommandKind, GoLiveCorrection};
 pub use decide::{Context, decide};
 pub use event::*;
 pub use go_live::{EarlyAllocation, find_early_allocation, refuse_go_live_after};
 pub use history::{History, InactiveStretch};
 pub use listed::{Country, Establishment, LIST_DATE, establishments};
-pub use roster::{Contact, Roster, RosterPeriod, RosterPom, roster_periods};
+pub use roster::{Roster, RosterPeriod, RosterPom, roster_periods};

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use uuid::Uuid;
 
 use crate::{
     event::Entry,
     identifier::{EventId, StaffId},
     london,
     officer::{PomKind, PomStatus, WorkingPattern},
-    prison::{History, NomisContactFound, PomRegistered, PrisonEvent, PrisonJoinedOmic},
+    prison::{History, PomRegistered, PrisonEvent, PrisonJoinedOmic},
 };
 
 /// A prison at an instant. The default is a prison that nothing has happened to.
@@ -20,8 +19,6 @@ pub struct Roster {
     pub joined: Option<PrisonJoinedOmic>,
     /// The POMs, whatever their status.
     pub poms: BTreeMap<StaffId, RosterPom>,
-    /// The POM contacts seen in NOMIS, removed ones included.
-    pub contacts: BTreeMap<Uuid, Contact>,
 }
 
 /// A POM on a prison's roster.
@@ -47,17 +44,6 @@ pub struct RosterPom {
     pub status_since: DateTime<Utc>,
     /// The event that gave the status.
     pub status_event: EventId,
-}
-
-/// A POM contact in NOMIS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contact {
-    /// The contact.
-    pub found: NomisContactFound,
-    /// The time at which it was last found.
-    pub found_at: DateTime<Utc>,
-    /// The time at which it was confirmed removed, unless it was found again since.
-    pub removed_at: Option<DateTime<Utc>>,
 }
 
 impl Roster {
@@ -87,18 +73,6 @@ impl Roster {
             PrisonEvent::PomDetailsChanged(_) | PrisonEvent::PomStatusChanged(_) => {
                 if let Some(pom) = event.staff_id().and_then(|staff_id| self.poms.get_mut(&staff_id)) {
                     pom.apply(event, at, event_id);
-                }
-            }
-            PrisonEvent::NomisContactFound(found) => {
-                let contact = Contact { found: found.clone(), found_at: at, removed_at: None };
-                let known = self.contacts.entry(found.contact_id).or_insert_with(|| contact.clone());
-                if known.removed_at.is_some() {
-                    *known = contact;
-                }
-            }
-            PrisonEvent::NomisContactRemovalConfirmed(removed) => {
-                if let Some(contact) = self.contacts.get_mut(&removed.contact.contact_id) {
-                    contact.removed_at.get_or_insert(at);
                 }
             }
         }

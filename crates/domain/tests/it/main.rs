@@ -8,6 +8,7 @@ mod lineage;
 mod merge_chains;
 mod merges;
 mod named_prisoners;
+mod nomis_contacts;
 mod origins;
 mod properties;
 mod responsibility;

@@ -6,14 +6,14 @@ use domain::{
     Rule,
     identifier::StaffId,
     officer::{CommunityManager, PomKind},
-    prison::{self, ContactSeen, GoLiveCorrection, PomDetailsChanged},
+    prison::{self, GoLiveCorrection, PomDetailsChanged},
     prisoner::{
         Allocate, AllocateWithTier, ChoiceReasons, Command, EntryVoided, OverrideReason, Reallocate,
         ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, VoidEntries, merge_of,
     },
 };
 
-use crate::case::{Case, at, command, number, register, status, try_prison};
+use crate::case::{Case, at, command, register, status, try_prison};
 
 /// Reasons with one text, in each of their members in turn.
 fn reasons(text: &str) -> [ChoiceReasons; 3] {
@@ -146,12 +146,6 @@ fn rule_13_a_text_on_a_roster_names_no_prisoner() {
     };
     let details =
         PomDetailsChanged { staff_id: pom.staff_id, name: None, kind: None, working_pattern: None, email: None };
-    let contact = ContactSeen {
-        prisoner_number: number("A1234BC"),
-        staff_id: None,
-        name: Some("Okafor, Grace".into()),
-        contact_type: "POM".into(),
-    };
     let go_live_date = "2026-01-01".parse().expect("a date");
     for command in [
         prison::Command::CorrectGoLiveDate(GoLiveCorrection { go_live_date, reason: Some(text()) }),
@@ -160,12 +154,8 @@ fn rule_13_a_text_on_a_roster_names_no_prisoner() {
         prison::Command::ChangePomDetails(PomDetailsChanged { name: Some(text()), ..details.clone() }),
         prison::Command::ChangePomDetails(PomDetailsChanged { email: Some(text()), ..details }),
         prison::Command::ChangePomStatus(prison::PomStatusChanged { reason: Some(text()), ..away }),
-        prison::Command::RecordNomisContact(ContactSeen { name: Some(text()), ..contact.clone() }),
-        prison::Command::RecordNomisContact(ContactSeen { contact_type: text(), ..contact.clone() }),
     ] {
         let refusal = try_prison(&mut history, "2026-03-01", &command).expect_err("a refusal");
         assert_eq!(refusal.rule, Rule::TextNamesPrisoner, "{command:?}: {refusal}");
     }
-    let own = ContactSeen { name: Some("POM of A1234BC".into()), ..contact };
-    try_prison(&mut history, "2026-03-01", &prison::Command::RecordNomisContact(own)).expect("its own number");
 }

@@ -1,15 +1,15 @@
-//! A prison's roster, its move onto OMiC and its NOMIS contacts, by example.
+//! A prison's roster and its move onto OMiC, by example.
 
 use domain::{
     identifier::StaffId,
     officer::{PomKind, PomStatus},
     prison::{
-        Command, ContactSeen, Estate, GoLiveCorrection, History, PomDetailsChanged, PomStatusChanged, PrisonJoinedOmic,
+        Command, Estate, GoLiveCorrection, History, PomDetailsChanged, PomStatusChanged, PrisonJoinedOmic,
         roster_periods,
     },
 };
 
-use crate::case::{at, number, register, status, try_prison};
+use crate::case::{at, register, status, try_prison};
 
 #[track_caller]
 fn check(history: &mut History, day: &str, command: &Command, expected: &str) {
@@ -220,32 +220,4 @@ fn the_reason_for_a_status_has_at_most_as_many_characters_as_a_detail() {
     };
     check(&mut history, "2026-03-03", &away("é".repeat(176)), "detail-too-long");
     check(&mut history, "2026-03-03", &away("é".repeat(175)), "recorded");
-}
-
-#[test]
-fn a_contact_is_in_nomis_until_its_removal_is_confirmed() {
-    let mut history = lei();
-    let seen = |staff_id: Option<i64>, name: Option<&str>| ContactSeen {
-        prisoner_number: number("A1234BC"),
-        staff_id: staff_id.map(staff),
-        name: name.map(Into::into),
-        contact_type: "POM".into(),
-    };
-    let contact = seen(None, Some("Okafor, Grace"));
-    let contact_id = contact.contact_id(history.code());
-    assert_eq!(seen(None, Some(" okafor, grace")).contact_id(history.code()), contact_id);
-    assert_ne!(seen(Some(101), Some("Okafor, Grace")).contact_id(history.code()), contact_id);
-    let found = Command::RecordNomisContact(contact);
-    let removed = Command::ConfirmNomisContactRemoval { contact_id };
-    for blank in [" ", "\u{feff}", "\u{202e}\u{115f}"] {
-        let unnamed = Command::RecordNomisContact(seen(None, Some(blank)));
-        check(&mut history, "2026-03-01", &unnamed, "contact-without-person");
-    }
-    check(&mut history, "2026-03-01", &removed, "nomis-contact-unknown");
-    check(&mut history, "2026-03-02", &found, "recorded");
-    check(&mut history, "2026-03-03", &found, "nomis-contact-known");
-    check(&mut history, "2026-03-04", &removed, "recorded");
-    check(&mut history, "2026-03-05", &removed, "nomis-contact-unknown");
-    check(&mut history, "2026-03-06", &found, "recorded");
-    assert_eq!(history.roster().contacts[&contact_id].removed_at, None);
 }

@@ -103,7 +103,7 @@ fn row(event: &RecordedEvent, write: impl FnOnce(&[ExportCell<'_>]) -> io::Resul
     let metadata = decode_metadata(event)?;
     let stream = event.stream.to_string();
     let (prisoner_number, prison_code) = match &event.stream {
-        Stream::Prisoner(number) => (Some(number.as_str()), None),
+        Stream::Prisoner(number) | Stream::Contacts(number) => (Some(number.as_str()), None),
         Stream::Prison(code) => (None, Some(code.as_str())),
     };
     let cells = [

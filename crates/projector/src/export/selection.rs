@@ -85,7 +85,7 @@ fn literal(at: DateTime<Utc>) -> String {
 impl ExportSelection {
     /// The tables to lock before the snapshot, beside the checkpoint.
     pub(super) fn locked_tables(&self) -> String {
-        let mut names = vec!["case_period", "case_prison", establishment::NAME];
+        let mut names = vec!["case_period", "case_prison", "nomis_contact", establishment::NAME];
         names.extend(self.sources.iter().filter_map(|source| match source {
             ExportSource::View(view) => Some(view.name()),
             ExportSource::Establishment | ExportSource::CasesAt(_) => None,
@@ -128,7 +128,8 @@ impl ExportSelection {
         let Some(prison) = self.prison.as_ref().filter(|prison| prison.listed_name().is_none()) else { return Ok(()) };
         let is_known: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT FROM prison WHERE prison_code = $1)
-                 OR EXISTS (SELECT FROM case_prison WHERE prison = $1)",
+                 OR EXISTS (SELECT FROM case_prison WHERE prison = $1)
+                 OR EXISTS (SELECT FROM nomis_contact WHERE prison_code = $1)",
         )
         .bind(prison.as_str())
         .fetch_one(connection)

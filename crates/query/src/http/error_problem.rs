@@ -86,6 +86,7 @@ pub(super) fn damaged(aside: &StreamAside) -> Problem {
     let (code, what) = match stream {
         Stream::Prisoner(number) => (ProblemCode::CaseDamaged, format!("The case of {number}")),
         Stream::Prison(code) => (ProblemCode::PrisonDamaged, format!("The roster of {code}")),
+        Stream::Contacts(number) => (ProblemCode::CaseDamaged, format!("A list with the POM contacts of {number}")),
     };
     let detail = format!(
         "{what} cannot be shown: its {event_type} at position {position}, revision {revision}, gives what the views \

@@ -11,9 +11,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::{
+    Event,
     identifier::{PrisonCode, PrisonerNumber},
-    prison::PrisonEvent,
-    prisoner::PrisonerEvent,
 };
 use event_log::{FollowerItem, LogError, RecordedEvent as LogEvent, SharedLog};
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -85,7 +84,7 @@ struct EventTypes(Vec<EventType>);
 
 impl PartialSchema for EventTypes {
     fn schema() -> RefOr<Schema> {
-        event_types_schema(&[PrisonerEvent::TYPE_NAMES, PrisonEvent::TYPE_NAMES].concat())
+        event_types_schema(&Event::type_names().collect::<Vec<_>>())
     }
 }
 

@@ -20,7 +20,7 @@ use domain::{
     Confinement, Stream,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
 };
-use event_log::{KnownAt, SharedLog};
+use event_log::{KnownAt, SharedLog, history::read_contacts};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http_api::CallerScope;
 use sqlx::PgConnection;
@@ -38,12 +38,15 @@ use crate::{
         ViewRows,
         case_list::{self, CaseFilter, CaseList, CasePage, CaseSort},
         case_prison,
-        nomis_contact::{self, ContactAtPrison, ContactList},
+        nomis_contact::{self, ContactAtPrison, ContactList, ContactsThen, GoLiveDates, PersonAtPrison},
         roster::{self, PomCaseload, RegisteredPom},
         snapshot,
         statistics::{self, AllocationMonth, CountedAllocation},
     },
 };
+
+/// Persons whose contacts are read from the log at once; bounds the memory of an answer.
+const CONTACTS_READ_MAX: usize = 250;
 
 /// The cases that a list chooses from.
 #[derive(Debug, Clone, Copy)]
@@ -244,38 +247,55 @@ pub(crate) async fn contacts(
     };
     let point = point_in_views(state, known_at).await?;
     let mut views = snapshot(&state.views).await?;
-    let read = nomis_contact::first(&mut *views, list, Some(point.position)).await?;
-    let changed = nomis_contact::changed_since(&mut *views, list, point.position).await?;
+    // Within the snapshot, since the first page follows from the dates: a prison's stream is short.
+    let changed = nomis_contact::prisons_changed_since(&mut *views, list, point.position).await?;
+    let go_live_dates: GoLiveDates = stream::iter(changed)
+        .map(|prison| prison_history(&state.log, prison, point))
+        .buffer_unordered(READS_MAX)
+        .map_ok(|history| {
+            let joined = history.roster().joined.as_ref();
+            (history.code().clone(), joined.map(|joined| joined.go_live_date))
+        })
+        .try_collect()
+        .await?;
+    let then = ContactsThen { position: point.position, go_live_dates: &go_live_dates };
+    let read = nomis_contact::first(&mut *views, list, Some(then)).await?;
+    let changed = nomis_contact::persons_changed_since(&mut *views, list, point.position).await?;
     views.commit().await.map_err(QueryError::from)?;
     list.prison.iter().try_for_each(|prison| check_has_prison(&read.aside, prison))?;
     let extent = ListExtent::at(point, &read)?;
     let mut contacts = Vec::new();
-    let mut histories =
-        stream::iter(changed).map(|prison| prison_history(&state.log, prison, point)).buffered(READS_MAX);
-    // By prison first: once a page is full, those to come are on later pages.
-    while contacts.len() <= list.limit.rows()
-        && let Some(history) = histories.try_next().await?
-    {
-        contacts.extend(list.of(&history));
+    for persons in changed.chunks(CONTACTS_READ_MAX) {
+        let numbers: Vec<PrisonerNumber> = persons.iter().map(|person| person.number.clone()).collect();
+        let histories = read_contacts(&*state.log, &numbers, Some(point.position)).await.map_err(QueryError::from)?;
+        for (PersonAtPrison { prison, go_live_date, .. }, history) in persons.iter().zip(&histories) {
+            let go_live_date = go_live_dates.get(prison).copied().unwrap_or(*go_live_date);
+            contacts.extend(list.of(history, prison, go_live_date));
+        }
+        // In the order of the list: once a page is full, those to come are on later pages.
+        if contacts.len() > list.limit.rows() {
+            break;
+        }
     }
     contacts.extend(read.rows);
     contacts.sort_by_key(ContactAtPrison::key);
     Ok((extent, contacts))
 }
 
-/// Every POM contact ever seen of some numbers, removed ones included. Those of a prison that the
-/// views leave out come from the log, so that nothing is left out.
+/// Every POM contact ever seen of some numbers, removed ones included. Those that the views leave
+/// out come from the log, so that nothing is left out.
 pub(crate) async fn contacts_of_prisoners(
     state: &QueryState,
     numbers: &BTreeSet<PrisonerNumber>,
 ) -> Result<ViewRows<NomisContactRow>, QueryError> {
     let mut read = nomis_contact::of_prisoners(&state.views, numbers).await?;
-    for aside in std::mem::take(&mut read.aside) {
-        let Stream::Prison(code) = aside.stream else { continue };
-        let history = prison_history(&state.log, code, Point { position: read.position }).await?;
-        let contacts = NomisContactRow::all_of(&history, history.roster());
-        read.rows.extend(contacts.into_iter().filter(|contact| numbers.contains(&contact.prisoner_number)));
-    }
+    let aside = std::mem::take(&mut read.aside).into_iter().filter_map(|aside| match aside.stream {
+        Stream::Contacts(number) => Some(number).filter(|number| numbers.contains(number)),
+        Stream::Prisoner(_) | Stream::Prison(_) => None,
+    });
+    let unread: Vec<PrisonerNumber> = aside.collect();
+    let histories = read_contacts(&*state.log, &unread, Some(read.position)).await?;
+    read.rows.extend(histories.iter().flat_map(NomisContactRow::all_of));
     read.rows.sort_by_key(|contact| (contact.found_at, contact.prison_code.clone(), contact.contact_id));
     Ok(read)
 }
@@ -313,6 +333,8 @@ pub(crate) async fn check_names_no_pom(
                 };
                 cases.iter().any(is_named)
             }
+            // A contact in NOMIS is neither.
+            Stream::Contacts(_) => false,
             Stream::Prison(code) if !confinement.has(Some(code)) => false,
             Stream::Prison(code) => {
                 let history = prison_history(&state.log, code.clone(), point).await?;

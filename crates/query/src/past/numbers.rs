@@ -34,6 +34,6 @@ pub(crate) fn merge_partner(recorded: &RecordedEvent) -> Result<Option<PrisonerN
     }
     Ok(match decode(recorded)?.entry.event {
         Event::Prisoner(event) => event.merge_partner().cloned(),
-        Event::Prison(_) => None,
+        Event::Prison(_) | Event::Contacts(_) => None,
     })
 }

@@ -7,6 +7,7 @@ use domain::{
     identifier::PrisonerNumber,
     prisoner::{History, PrisonerEvent, ResponsibilityOverridden},
 };
+use event_log::LogError;
 use http_api::{ReadableTexts, Texts};
 use views::CasePeriodRow;
 
@@ -57,21 +58,19 @@ impl ReadableOverrides {
     /// Those of the numbers of some rows, and of the numbers merged into them.
     async fn read(state: &QueryState, texts: &ReadableTexts, rows: &[&mut CasePeriodRow]) -> Result<Self, QueryError> {
         let point = Point { position: state.log.head().await? };
+        let numbers: BTreeSet<PrisonerNumber> = rows.iter().map(|row| row.prisoner_number.clone()).collect();
+        let mut read = OverridesOfNumber::read(state, texts, numbers.into_iter().collect(), point).await?;
         let mut found = BTreeMap::new();
-        let mut unread: BTreeSet<PrisonerNumber> = rows.iter().map(|row| row.prisoner_number.clone()).collect();
-        while !unread.is_empty() {
-            let texts = texts.clone();
-            let numbers = unread.into_iter().collect();
-            let read: BTreeMap<PrisonerNumber, OverridesOfNumber> =
-                map_histories(&state.log, numbers, point, move |history| {
-                    Some((history.number().clone(), OverridesOfNumber::of(&history, &texts)))
-                })
-                .await?;
+        loop {
             let removed = read.values().flat_map(|of| of.removed.iter().cloned());
-            unread = removed.filter(|number| !found.contains_key(number) && !read.contains_key(number)).collect();
+            let unread: BTreeSet<PrisonerNumber> =
+                removed.filter(|number| !found.contains_key(number) && !read.contains_key(number)).collect();
             found.extend(read);
+            if unread.is_empty() {
+                return Ok(Self(found));
+            }
+            read = OverridesOfNumber::read_merged(state, texts, unread.into_iter().collect(), point).await?;
         }
-        Ok(Self(found))
     }
 
     /// Whether the caller reads the detail of an override of a case.
@@ -89,6 +88,47 @@ impl ReadableOverrides {
 }
 
 impl OverridesOfNumber {
+    async fn read(
+        state: &QueryState,
+        texts: &ReadableTexts,
+        numbers: Vec<PrisonerNumber>,
+        point: Point,
+    ) -> Result<BTreeMap<PrisonerNumber, Self>, QueryError> {
+        let texts = texts.clone();
+        map_histories(&state.log, numbers, point, move |history| {
+            Some((history.number().clone(), Self::of(&history, &texts)))
+        })
+        .await
+    }
+
+    /// As [`Self::read`], of numbers that were merged into those of the rows. The rows are sound
+    /// without them: where one is damaged, the caller reads nothing that was written under it.
+    async fn read_merged(
+        state: &QueryState,
+        texts: &ReadableTexts,
+        numbers: Vec<PrisonerNumber>,
+        point: Point,
+    ) -> Result<BTreeMap<PrisonerNumber, Self>, QueryError> {
+        match Self::read(state, texts, numbers.clone(), point).await {
+            Err(QueryError::Log(LogError::Damaged { .. })) => {}
+            read => return read,
+        }
+        let mut found = BTreeMap::new();
+        for number in numbers {
+            match Self::read(state, texts, vec![number], point).await {
+                Ok(read) => found.extend(read),
+                Err(QueryError::Log(error @ LogError::Damaged { position, .. })) => {
+                    tracing::warn!(
+                        position,
+                        "a merged number is damaged, and its texts are shown to no confined caller: {error}"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
     fn of(history: &History, texts: &ReadableTexts) -> Self {
         let written = history.detailed_overrides();
         let readable = written.filter(|(_, prison)| texts.of(prison.as_ref()) == Texts::Shown);
@@ -108,7 +148,7 @@ impl CaseEntry {
         let Some(repeated) = event.repeated_override() else { return texts.of(self.text_prison.as_ref()) };
         let is_origin = |entry: &&Self| match &entry.stored.entry.event {
             Event::Prisoner(PrisonerEvent::ResponsibilityOverridden(decision)) => *decision == repeated,
-            Event::Prisoner(_) | Event::Prison(_) => false,
+            Event::Prisoner(_) | Event::Prison(_) | Event::Contacts(_) => false,
         };
         let origins = all.iter().filter(is_origin);
         let mut readable = origins.map(|entry| texts.of(entry.text_prison.as_ref()));

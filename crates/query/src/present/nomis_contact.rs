@@ -1,13 +1,19 @@
 //! The view `nomis_contact`, with `prison` for the move onto OMiC: POM contacts that are still in
 //! NOMIS.
+//!
+//! A contact is of a person and of a prison. The list leaves out those at a prison that the views
+//! leave out, as it is not known when that prison went onto OMiC.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use chrono::NaiveDate;
 use domain::{
     Confinement,
     identifier::{PrisonCode, PrisonerNumber},
-    prison::History,
+    nomis_contacts::History,
 };
 use http_api::page::{Cursor, Limit};
 use sqlx::{PgExecutor, PgPool, Row as _, postgres::PgRow};
@@ -51,13 +57,25 @@ pub(crate) struct ContactList {
     pub(crate) limit: Limit,
 }
 
-/// The first contacts of a list in order, one more than make a page. With `unchanged_since`, only
-/// of prisons to which nothing has happened after that position: the views are still as they were
-/// then for them.
+/// The go-live date of prisons as it was known at a point; of a prison that is not in it, the views
+/// have what was known then.
+pub(crate) type GoLiveDates = BTreeMap<PrisonCode, Option<NaiveDate>>;
+
+/// The state of a list at a point.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ContactsThen<'a> {
+    /// The position of the point.
+    pub(crate) position: u64,
+    /// The go-live dates of the prisons to which something has happened since.
+    pub(crate) go_live_dates: &'a GoLiveDates,
+}
+
+/// The first contacts of a list in order, one more than make a page. With `then`, only those of
+/// persons to whose contacts nothing has happened after that point.
 pub(crate) async fn first(
     views: impl PgExecutor<'_>,
     list: &ContactList,
-    unchanged_since: Option<u64>,
+    then: Option<ContactsThen<'_>>,
 ) -> Result<ViewRows<ContactAtPrison>, QueryError> {
     // The order is that of the key, byte by byte; the partial index on outstanding contacts keeps
     // this short.
@@ -65,13 +83,21 @@ pub(crate) async fn first(
         format!(
             r#"SELECT page.*, v.position AS ledger_position, {}
                FROM checkpoint v LEFT JOIN LATERAL (
-                   SELECT {}, p.go_live_date
-                   FROM nomis_contact n JOIN prison p ON p.prison_code = n.prison_code
+                   SELECT {}, g.go_live_date
+                   FROM nomis_contact n
+                   LEFT JOIN prison p ON p.prison_code = n.prison_code
+                   LEFT JOIN unnest($10::text[], $11::date[]) AS changed (prison_code, go_live_date)
+                          ON changed.prison_code = n.prison_code
+                   CROSS JOIN LATERAL (
+                       SELECT CASE WHEN changed.prison_code IS NULL THEN p.go_live_date
+                                   ELSE changed.go_live_date END AS go_live_date
+                   ) g
                    WHERE ($7 OR n.removed_at IS NULL)
-                     AND ($8::bigint IS NULL OR p.position <= $8)
+                     AND ($8::bigint IS NULL OR n.position <= $8)
+                     AND NOT EXISTS (SELECT FROM stream_aside a WHERE a.prison_code = n.prison_code)
                      AND ($1::text IS NULL OR n.prison_code = $1)
                      AND ($9::text[] IS NULL OR n.prison_code = ANY($9))
-                     AND ($2::date IS NULL OR p.go_live_date <= $2)
+                     AND ($2::date IS NULL OR g.go_live_date <= $2)
                      AND ($3::text IS NULL
                           OR (n.prison_code COLLATE "C", n.prisoner_number COLLATE "C", n.contact_id) > ($3, $4, $5))
                    ORDER BY n.prison_code COLLATE "C", n.prisoner_number COLLATE "C", n.contact_id
@@ -89,6 +115,9 @@ pub(crate) async fn first(
         ContactFilter::InNomis => (None, false),
         ContactFilter::Any => (None, true),
     };
+    let go_live_dates = then.iter().flat_map(|then| then.go_live_dates);
+    let (changed, dates): (Vec<&str>, Vec<Option<NaiveDate>>) =
+        go_live_dates.map(|(code, date)| (code.as_str(), *date)).unzip();
     let rows = sqlx::query(SQL.as_str())
         .bind(prison.as_ref().map(PrisonCode::as_str))
         .bind(joined_by)
@@ -97,8 +126,10 @@ pub(crate) async fn first(
         .bind(after.map(|(_, _, id)| *id))
         .bind(i64::try_from(limit.rows() + 1).unwrap_or(i64::MAX))
         .bind(with_removed)
-        .bind(unchanged_since.map(bigint))
+        .bind(then.map(|then| bigint(then.position)))
         .bind(codes(confinement))
+        .bind(changed)
+        .bind(dates)
         .fetch_all(views)
         .await?;
     read_rows(&rows, ContactAtPrison::read)
@@ -114,10 +145,14 @@ impl ContactList {
         (contacts, next)
     }
 
-    /// A prison's contacts in the list, from its history as it was known at some point; in order.
-    pub(crate) fn of(&self, history: &History) -> Vec<ContactAtPrison> {
-        let roster = history.roster();
-        let go_live_date = roster.joined.as_ref().map(|joined| joined.go_live_date);
+    /// A person's contacts in the list at a prison, with the prison's go-live date, from their
+    /// history as it was known at some point; in order.
+    pub(crate) fn of(
+        &self,
+        history: &History,
+        prison: &PrisonCode,
+        go_live_date: Option<NaiveDate>,
+    ) -> Vec<ContactAtPrison> {
         let is_wanted = |contact: &NomisContactRow| match self.filter {
             ContactFilter::Outstanding(today) => {
                 contact.removed_at.is_none() && go_live_date.is_some_and(|joined| joined <= today)
@@ -126,19 +161,17 @@ impl ContactList {
             ContactFilter::Any => true,
         };
         let follows = |contact: &ContactAtPrison| self.after.as_ref().is_none_or(|after| contact.key() > *after);
-        let mut contacts: Vec<ContactAtPrison> = NomisContactRow::all_of(history, roster)
+        NomisContactRow::all_of(history)
             .into_iter()
-            .filter(is_wanted)
+            .filter(|contact| contact.prison_code == *prison && is_wanted(contact))
             .map(|contact| ContactAtPrison { contact, go_live_date })
             .filter(follows)
-            .collect();
-        contacts.sort_by_key(ContactAtPrison::key);
-        contacts
+            .collect()
     }
 }
 
-/// The prisons of a list to which something has happened after `position`, in order.
-pub(crate) async fn changed_since(
+/// The prisons of a list to which something has happened after `position`.
+pub(crate) async fn prisons_changed_since(
     views: impl PgExecutor<'_>,
     list: &ContactList,
     position: u64,
@@ -147,8 +180,7 @@ pub(crate) async fn changed_since(
         SELECT prison_code FROM prison
         WHERE position > $1 AND ($2::text IS NULL OR prison_code = $2)
           AND ($3::text IS NULL OR prison_code COLLATE "C" >= $3)
-          AND ($4::text[] IS NULL OR prison_code = ANY($4))
-        ORDER BY prison_code COLLATE "C""#;
+          AND ($4::text[] IS NULL OR prison_code = ANY($4))"#;
     let rows = sqlx::query(SQL)
         .bind(bigint(position))
         .bind(list.prison.as_ref().map(PrisonCode::as_str))
@@ -158,6 +190,51 @@ pub(crate) async fn changed_since(
         .await?;
     let key = "prison_code";
     rows.iter().map(|row| NamedColumns { table: "prison", key, row }.word(key)).collect()
+}
+
+/// A prison and a person who ever had a contact there, and the go-live date that the views have.
+pub(crate) struct PersonAtPrison {
+    pub(crate) prison: PrisonCode,
+    pub(crate) number: PrisonerNumber,
+    pub(crate) go_live_date: Option<NaiveDate>,
+}
+
+/// The persons of a list to whose contacts something has happened after `position`, by prison; in
+/// the order of the list.
+pub(crate) async fn persons_changed_since(
+    views: impl PgExecutor<'_>,
+    list: &ContactList,
+    position: u64,
+) -> Result<Vec<PersonAtPrison>, QueryError> {
+    const SQL: &str = r#"
+        SELECT n.prison_code, n.prisoner_number, p.go_live_date
+        FROM (SELECT DISTINCT prison_code COLLATE "C" AS prison_code, prisoner_number COLLATE "C" AS prisoner_number
+              FROM nomis_contact
+              WHERE position > $1 AND ($2::text IS NULL OR prison_code = $2)
+                AND ($3::text IS NULL OR (prison_code COLLATE "C", prisoner_number COLLATE "C") >= ($3, $4))
+                AND ($5::text[] IS NULL OR prison_code = ANY($5))
+             ) n
+        LEFT JOIN prison p ON p.prison_code = n.prison_code
+        WHERE NOT EXISTS (SELECT FROM stream_aside a WHERE a.prison_code = n.prison_code)
+        ORDER BY n.prison_code, n.prisoner_number"#;
+    let after = list.after.as_ref();
+    let rows = sqlx::query(SQL)
+        .bind(bigint(position))
+        .bind(list.prison.as_ref().map(PrisonCode::as_str))
+        .bind(after.map(|(prison, _, _)| prison.as_str()))
+        .bind(after.map(|(_, number, _)| number.as_str()))
+        .bind(codes(&list.confinement))
+        .fetch_all(views)
+        .await?;
+    let read = |row: &PgRow| {
+        let named = NamedColumns { table: "nomis_contact", key: "prisoner_number", row };
+        Ok(PersonAtPrison {
+            prison: named.word("prison_code")?,
+            number: named.word("prisoner_number")?,
+            go_live_date: row.try_get("go_live_date")?,
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 fn codes(confinement: &Confinement) -> Option<Vec<&str>> {

@@ -13,14 +13,15 @@ mod pom_roles;
 mod recording;
 
 use domain::{
-    prison::{ContactSeen, Estate},
+    nomis_contacts::ContactSeen,
+    prison::Estate,
     prisoner::{self, Command, Deallocate, DeallocationTrigger, Release},
 };
 
 use crate::{
     choice::pick_any_pom,
+    contacts,
     record::recorded_by,
-    roster,
     sentence::{Sentence, after},
     texts,
     world::{Action, SimulatedCase, World},
@@ -71,12 +72,12 @@ pub(crate) fn resident(world: &mut World, prison: usize) {
     if world.random.percent(15) {
         let named = world.random.percent(60);
         let seen = ContactSeen {
-            prisoner_number: case.history.number().clone(),
+            prison: world.prisons[prison].code.clone(),
             staff_id: (!named || world.random.percent(50)).then(|| pick_any_pom(world, prison)),
             name: named.then(|| texts::name(&mut world.random).to_uppercase()),
             contact_type: "POM".to_owned(),
         };
-        roster::contact_found(world, prison, seen);
+        contacts::found(world, prison, case.history.number(), seen);
     }
     arrive(world, id, &mut case);
     world.cases[id] = Some(case);

@@ -57,6 +57,7 @@ impl Ledger {
         let (terms, held) = (terms(), &mut self.0);
         let (now, effective_at) = (terms.now, step.effective_at);
         match &step.command {
+            Command::Contacts(..) => panic!("a sheet of cases has no contacts"),
             Command::Prison(code, command) => {
                 let events = prison::decide(&held.prison, command, &prison::Context { now, effective_at });
                 let (stream, recorded) = (Stream::Prison(code.clone()), held.prison.entries().len());

@@ -47,13 +47,11 @@ pub use self::{
 /// megabyte; a larger file is something else.
 const FILE_LEN_MAX: u64 = 64 << 20;
 
-/// The sheets of a file, with the file's bytes.
+/// The sheets of a file.
 #[derive(Debug)]
 pub struct File {
     /// The sheets in the order of their tabs, at least one.
     pub sheets: Vec<Sheet>,
-    /// The bytes of the file.
-    pub bytes: Vec<u8>,
 }
 
 /// Reads a file, in a process of its own.
@@ -77,7 +75,7 @@ pub fn read(path: &Path) -> anyhow::Result<File> {
     let sheets = read.with_context(|| format!("read {shown} as a spreadsheet (.xlsx, .ods or .csv)"))?;
     let is_something = |sheet: &Sheet| !sheet.rows.is_empty() || sheet.marks.unread.is_some();
     ensure!(sheets.iter().any(is_something), "{shown} is empty: give a spreadsheet with rows");
-    Ok(File { sheets, bytes })
+    Ok(File { sheets })
 }
 
 /// Reads the sheets of a file in this process.

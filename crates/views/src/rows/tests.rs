@@ -5,8 +5,9 @@ use domain::{
     Entry,
     event::RecordedBy,
     identifier::{CommandId, EventId, PrisonCode, PrisonerNumber, StaffId},
+    nomis_contacts::{NomisContactEvent, NomisContactFound, NomisContactRemovalConfirmed},
     officer::{Pom, PomKind},
-    prison::{Estate, NomisContactFound, NomisContactRemovalConfirmed, PomRegistered, PrisonEvent, PrisonJoinedOmic},
+    prison::{Estate, PomRegistered, PrisonEvent, PrisonJoinedOmic},
     prisoner::{
         AllocationMade, Choice, CoworkerAllocated, Deallocated, DeallocationTrigger, EntryVoided, OverrideReason,
         PrisonerEvent, PrisonerNumberRetired, Reallocated, RecommendationPolicy, TierAssigned, WaitingReason,
@@ -310,14 +311,7 @@ fn a_leap_second_makes_no_period() {
 }
 
 #[test]
-fn a_prison_has_its_roster_and_contacts() {
-    let contact = NomisContactFound {
-        contact_id: Uuid::from_u128(1),
-        prisoner_number: "A1234BC".parse().expect("a number"),
-        staff_id: None,
-        name: Some("Okafor, Grace".into()),
-        contact_type: "POM".into(),
-    };
+fn a_prison_has_its_roster() {
     let events = [
         PrisonEvent::PrisonJoinedOmic(PrisonJoinedOmic {
             go_live_date: "2026-01-01".parse().expect("a date"),
@@ -330,18 +324,40 @@ fn a_prison_has_its_roster_and_contacts() {
             working_pattern: 0.6.try_into().expect("a pattern"),
             email: None,
         }),
-        PrisonEvent::NomisContactFound(contact.clone()),
-        PrisonEvent::NomisContactRemovalConfirmed(NomisContactRemovalConfirmed { contact }),
     ];
     let entries = (0..).zip(events).map(|(revision, event)| entry(revision, "2026-01-02T00:00:00Z", event)).collect();
     let rows = prison_rows(&prison::History::from_entries("LEI".parse().expect("a prison"), entries));
     check_read_back(&rows.prison);
     check_read_back(&rows.pom_period);
-    check_read_back(&rows.nomis_contact);
     let prison = rows.prison.expect("a row");
-    assert_eq!((prison.revision, prison.position, prison.estate), (3, 103, Some(Estate::Womens)));
+    assert_eq!((prison.revision, prison.position, prison.estate), (1, 101, Some(Estate::Womens)));
     assert_eq!((rows.pom_period.len(), rows.pom_period[0].valid_to), (1, PeriodEnd(None)));
-    assert_eq!(rows.nomis_contact[0].removed_at, Some(at("2026-01-02T00:00:00Z")));
+}
+
+#[test]
+fn a_person_has_a_row_for_each_contact_ever_seen() {
+    let number: PrisonerNumber = "A1234BC".parse().expect("a number");
+    let contact = |id, prison: &str| NomisContactFound {
+        contact_id: Uuid::from_u128(id),
+        prison: prison.parse().expect("a prison"),
+        prisoner_number: number.clone(),
+        staff_id: None,
+        name: Some("Okafor, Grace".into()),
+        contact_type: "POM".into(),
+    };
+    let removed = NomisContactRemovalConfirmed { contact: contact(1, "LEI") };
+    let events = [
+        NomisContactEvent::NomisContactFound(contact(1, "LEI")),
+        NomisContactEvent::NomisContactFound(contact(2, "MDI")),
+        NomisContactEvent::NomisContactRemovalConfirmed(removed),
+    ];
+    let entries = (0..).zip(events).map(|(revision, event)| entry(revision, "2026-01-02T00:00:00Z", event)).collect();
+    let rows = contact_rows(&nomis_contacts::History::from_entries(number.clone(), entries));
+    check_read_back(&rows.nomis_contact);
+    let shown = rows.nomis_contact.iter().map(|row| (row.prison_code.as_str(), row.removed_at, row.position));
+    let gone = Some(at("2026-01-02T00:00:00Z"));
+    assert_eq!(shown.collect::<Vec<_>>(), [("LEI", gone, 102), ("MDI", None, 102)]);
+    assert!(contact_rows(&nomis_contacts::History::new(number)).nomis_contact.is_empty());
 }
 
 /// A row as Postgres gives it, from what was written for `COPY`.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
-    prison::{Contact, History, Roster},
+    nomis_contacts::{Contact, History},
 };
 use uuid::Uuid;
 
@@ -11,13 +11,13 @@ use crate::{postgres_time::instant, table::table};
 
 table! {
     /// POM contacts seen in NOMIS, which must be removed when a prison goes onto OMiC.
-    NomisContactRow in nomis_contact, key (prison_code, contact_id) {
-        /// Agency code.
-        prison_code: PrisonCode,
-        /// Identifies the contact within the prison.
-        contact_id: Uuid,
+    NomisContactRow in nomis_contact, key (prisoner_number, contact_id) {
         /// Whose contact it is.
         prisoner_number: PrisonerNumber,
+        /// Identifies the contact.
+        contact_id: Uuid,
+        /// Agency code.
+        prison_code: PrisonCode,
         /// The contact's staff id, where NOMIS gives one.
         staff_id: Option<StaffId>,
         /// The contact's name, where NOMIS gives one.
@@ -28,27 +28,31 @@ table! {
         found_at: DateTime<Utc>,
         /// When its removal was confirmed (effective time); null while it is still in NOMIS.
         removed_at: Option<DateTime<Utc>>,
+        /// Position in the log of the last event of the prisoner's contacts that the views include.
+        position: u64,
     }
 }
 
 impl NomisContactRow {
-    /// The rows of a prison, where `roster` is what holds after all its entries; by contact id.
+    /// The rows of a person, by contact id.
     #[must_use]
-    pub fn all_of(history: &History, roster: &Roster) -> Vec<Self> {
-        let contacts = roster.contacts.iter();
-        contacts.map(|(&id, contact)| Self::of(history.code(), id, contact)).collect()
+    pub fn all_of(history: &History) -> Vec<Self> {
+        let Some(last) = history.entries().last() else { return Vec::new() };
+        let contacts = history.contacts().values();
+        contacts.map(|contact| Self::of(history.number(), contact, last.position)).collect()
     }
 
-    fn of(code: &PrisonCode, contact_id: Uuid, contact: &Contact) -> Self {
+    fn of(number: &PrisonerNumber, Contact { found, found_at, removed_at }: &Contact, position: u64) -> Self {
         Self {
-            prison_code: code.clone(),
-            contact_id,
-            prisoner_number: contact.found.prisoner_number.clone(),
-            staff_id: contact.found.staff_id,
-            name: contact.found.name.clone(),
-            contact_type: contact.found.contact_type.clone(),
-            found_at: instant(contact.found_at),
-            removed_at: contact.removed_at.map(instant),
+            prisoner_number: number.clone(),
+            contact_id: found.contact_id,
+            prison_code: found.prison.clone(),
+            staff_id: found.staff_id,
+            name: found.name.clone(),
+            contact_type: found.contact_type.clone(),
+            found_at: instant(*found_at),
+            removed_at: removed_at.map(instant),
+            position,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{REFUSED, refuse};
 use crate::support::{
     HttpAnswer, eventually,
     ledger::{Ledger, NOVAK, PRISON, SHAH, assert_recorded, assert_refused},
+    projections::execute,
 };
 
 /// A running ledger with two cases of one POM. Postgres refuses rows from now on.
@@ -258,4 +259,23 @@ async fn the_roster_of_a_damaged_prison_answers_500_and_its_cases_go_on() {
     assert_eq!(get(&ledger, "/prisoners/A0006AA/responsibility", position).await.status, 200);
     assert_eq!(get(&ledger, &format!("/poms/{SHAH}"), position).await.status, 200);
     assert_lists_say(&ledger, "1", position).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_contacts_are_aside_the_case_and_the_contacts_of_others_go_on() {
+    let ledger = ledger().await;
+    let refused = "ALTER TABLE views.nomis_contact ADD CONSTRAINT refused CHECK (contact_type <> 'REFUSED')";
+    execute(&ledger.database.pool, refused).await;
+    let contact = |number: &str, kind: &str| json!({"prisonerNumber": number, "staffId": 8, "contactType": kind});
+    let path = "/prisons/LEI/nomis-contacts";
+    record(&ledger, Method::POST, path, &contact("A0002AA", "POM")).await;
+    let position = record(&ledger, Method::POST, path, &contact("A0001AA", "REFUSED")).await;
+    let listed = get(&ledger, path, position).await;
+    assert_eq!(listed.header("ledger-streams-aside"), Some("1"), "{}", listed.text);
+    let numbers: Vec<_> = listed.body.as_array().expect("contacts").iter().map(|at| &at["prisonerNumber"]).collect();
+    assert_eq!(numbers, ["A0002AA"]);
+    assert_eq!(get(&ledger, "/prisoners/A0001AA/responsibility", position).await.status, 200);
+    // The answer to the person leaves out nothing.
+    let person = get(&ledger, "/subject-access-request?prn=A0001AA", position).await;
+    assert_eq!(person.body["content"]["nomisContacts"].as_array().map(Vec::len), Some(1), "{}", person.text);
 }

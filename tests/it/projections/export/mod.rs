@@ -197,7 +197,7 @@ fn rows(events: &[RecordedEvent]) -> Cells {
             Some(metadata.correlation_id.to_string()),
             metadata.causation_id.map(|id| id.0.to_string()),
             Some(metadata.schema_version.to_string()),
-            stream.strip_prefix("prisoner-").map(str::to_owned),
+            stream.strip_prefix("prisoner-").or(stream.strip_prefix("contacts-")).map(str::to_owned),
             stream.strip_prefix("prison-").map(str::to_owned),
             Some(String::from_utf8(event.data.to_vec()).expect("text")),
             Some(String::from_utf8(event.metadata.to_vec()).expect("text")),

@@ -1,5 +1,6 @@
 //! Notes, details of overrides and reasons: which callers read them, and which get null.
 
+use event_log::StoredEvent;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -7,7 +8,9 @@ use tokio::time::timeout;
 use super::{POM_LEI, Prisons};
 use crate::{
     sign_on::matrix::ROUTES,
-    support::{PATIENCE, tokens::client, topology::require_single_program},
+    support::{
+        PATIENCE, ledger::change_event, tokens::client, topology::require_single_program, whole_log::read_stored,
+    },
 };
 
 /// The texts that each prison writes.
@@ -190,4 +193,34 @@ async fn a_detail_that_was_written_under_a_merged_number_is_shown_to_its_prison(
             }
         }
     }
+}
+
+/// The detail is in the survivor's event, and which prison wrote it is in the other's.
+#[tokio::test]
+async fn where_a_merged_number_is_damaged_a_list_is_answered_without_the_texts_of_it() {
+    const DETAIL: &str = "detail of Leeds";
+    require_single_program();
+    let prisons = Prisons::start().await;
+    let leeds = prisons.head("HOMD_LEI");
+    prisons.case("A1111AA", "LEI", "note of Leeds").await;
+    let decision = json!({"responsible": "PRISON", "reason": "OTHER", "detail": DETAIL});
+    prisons.record(&leeds, "PUT", "/prisoners/A1111AA/responsibility-override", decision.clone()).await;
+    let tier = json!({"tier": "C1", "prison": "LEI"});
+    prisons.record(&leeds, "POST", "/prisoners/A2222BB/tier", tier).await;
+    prisons.record(&leeds, "POST", "/prisoners/A2222BB/merges", json!({"removedNumber": "A1111AA"})).await;
+    prisons.case("A3333CC", "LEI", "note of Leeds").await;
+    prisons.record(&leeds, "PUT", "/prisoners/A3333CC/responsibility-override", decision).await;
+    let details = async || {
+        let answer = prisons.get(&leeds, "/prisons/LEI/cases").await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let detail = |case: &Value| (case["prisonerNumber"].clone(), case["override"]["detail"].clone());
+        answer.body.as_array().expect("cases").iter().map(detail).collect::<Vec<_>>()
+    };
+    assert_eq!(details().await, [(json!("A2222BB"), json!(DETAIL)), (json!("A3333CC"), json!(DETAIL))]);
+    let database = &prisons.program.database;
+    let events = read_stored(&*database.log().await).await;
+    let of_merged = |event: &&StoredEvent| event.stream.to_string() == "prisoner-A1111AA";
+    let second = events.iter().filter(of_merged).nth(1).expect("a second event").entry.position;
+    change_event(database, second, "type = 'AllocationMad'").await;
+    assert_eq!(details().await, [(json!("A2222BB"), Value::Null), (json!("A3333CC"), json!(DETAIL))]);
 }

@@ -5,8 +5,9 @@ use domain::{
     Command,
     identifier::{PrisonCode, StaffId},
     london,
+    nomis_contacts::{self, ContactSeen},
     officer::{PomKind, PomStatus, WorkingPattern},
-    prison::{self, ContactSeen, Estate, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
+    prison::{self, Estate, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
 };
 
 use super::cases;
@@ -97,18 +98,22 @@ pub(super) fn afterwards(now: DateTime<Utc>) -> Vec<DemoStep> {
 fn contacts(now: DateTime<Utc>) -> Vec<DemoStep> {
     let mut steps = Vec::new();
     for index in 0..15 {
+        let number = cases::number(index);
         let seen = ContactSeen {
-            prisoner_number: cases::number(index),
+            prison: code(PRISON),
             staff_id: (index % 2 == 0).then(|| poms(PomKind::Prison)[index % 6]),
             name: Some(POMS[index % 6].1.to_owned()),
             contact_type: "POM".to_owned(),
         };
-        let contact_id = seen.contact_id(&code(PRISON));
-        let found = prison::Command::RecordNomisContact(seen);
-        steps.push(step(format!("contact {index}"), days_before(now, 30, index), PRISON, found));
+        let contact_id = seen.contact_id(&number);
+        let mut record = |label, at, command| {
+            steps.push(DemoStep::new(label, at, Command::Contacts(number.clone(), command)));
+        };
+        let found = nomis_contacts::Command::RecordNomisContact(seen);
+        record(format!("contact {index}"), days_before(now, 30, index), found);
         if index % 3 == 0 {
-            let removed = prison::Command::ConfirmNomisContactRemoval { contact_id };
-            steps.push(step(format!("contact {index} gone"), days_before(now, 10, index), PRISON, removed));
+            let removed = nomis_contacts::Command::ConfirmNomisContactRemoval { prison: code(PRISON), contact_id };
+            record(format!("contact {index} gone"), days_before(now, 10, index), removed);
         }
     }
     steps

@@ -201,9 +201,10 @@ fn entry_text(number: &PrisonerNumber, of_case: &CaseEntry) -> String {
         london::clock(entry.recorded_at),
         entry.recorded_by.client
     ));
-    if let Some(Provenance { file, sha256, sheet, row, run }) = of_case.stored.metadata.provenance.as_deref() {
+    if let Some(Provenance { file, sheet, row, row_sha256, run }) = of_case.stored.metadata.provenance.as_deref() {
         let row = row.map(|row| format!(", row {row}")).unwrap_or_default();
-        line(&format!("from {file}, sheet {sheet}{row}; run {run}, SHA-256 {sha256}"));
+        let digest = row_sha256.as_ref().map(|digest| format!(", SHA-256 of the row {digest}")).unwrap_or_default();
+        line(&format!("from {file}, sheet {sheet}{row}; run {run}{digest}"));
     }
     text
 }

@@ -6,12 +6,12 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use anyhow::{Context as _, bail, ensure};
 use chrono::NaiveDate;
 use domain::{identifier::PrisonCode, prison};
+use event_log::SharedLog;
 
-use super::record::load_prison;
 use crate::{shared_settings::LogSettings, stores::LogStore};
 
-/// Refuses a prison that the program's list lacks and that is not known by what the ledger has of
-/// it, unless the user says that it is unlisted.
+/// Refuses a prison that the program's list lacks and that is not known by what the ledger's log
+/// has of it, unless the user says that it is unlisted.
 ///
 /// # Errors
 /// There is no such prison, or the ledger cannot be read.
@@ -19,14 +19,14 @@ pub async fn check_listed(
     log: &LogSettings,
     code: &PrisonCode,
     is_unlisted: bool,
-    is_known: impl Fn(&prison::History) -> bool,
+    is_known: impl AsyncFn(&SharedLog) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     if is_unlisted || code.listed_name().is_some() {
         return Ok(());
     }
     // The ledger alone may know it, and is not begun for a prison that is none.
     let is_known = match LogStore::open_existing(log).await? {
-        Some(store) => store.close_after(async |store| Ok(is_known(&load_prison(&store.log, code).await?))).await?,
+        Some(store) => store.close_after(async |store| is_known(&store.log).await).await?,
         None => false,
     };
     ensure!(

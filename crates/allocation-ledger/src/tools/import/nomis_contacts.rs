@@ -16,12 +16,12 @@ use access_log::Shown;
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use clap::Args;
-use command::{Clock, CommandError, Service};
+use command::{Clock, CommandError, ContactNumbers, Service};
 use domain::{
-    Stream,
-    identifier::PrisonCode,
+    identifier::{PrisonCode, PrisonerNumber},
     london,
-    prison::{self, Contact},
+    nomis_contacts::{self, Contact},
+    prison,
     text::Visible,
 };
 use event_log::SharedLog;
@@ -39,7 +39,7 @@ use spreadsheets::{
 
 use super::{
     first_prison,
-    record::{ImportRecorder, explain_interruption, load_prison},
+    record::{CASES_AT_ONCE, ImportRecorder, explain_interruption, load_contacts, load_prison},
     report::{NOTHING_RECORDED, count_of, note_unread_sheet},
     source::ImportSource,
 };
@@ -123,7 +123,7 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         check_whole_list(&file.sheets, &layout, settings.sheet.as_deref())
             .with_context(|| format!("take {shown} for the whole list"))?;
     }
-    let rows = contacts(sheet, &layout);
+    let rows = contacts(sheet, &layout, &settings.prison);
     // An empty list is more often a filter or a failed export than a prison without contacts.
     ensure!(
         !settings.complete || settings.none || !rows.is_empty(),
@@ -135,11 +135,24 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         "--none says that there are no contacts in NOMIS any more, but {shown} lists {}",
         count_of(rows.len(), "contact")
     );
-    let is_known = |prison: &prison::History| !prison.is_empty();
+    let is_known = async |log: &SharedLog| {
+        Ok(!load_prison(log, &settings.prison).await?.is_empty()
+            || ContactNumbers::read(log).await?.prisons().any(|known| *known == settings.prison))
+    };
     first_prison::check_listed(&settings.stores.log, &settings.prison, settings.unlisted_prison, is_known).await?;
 
-    let source = ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name)?;
-    let planned = |history: &prison::History| plan(rows, history, settings.complete, now);
+    let source = ImportSource::of_new_run(&settings.file, sheet)?;
+    let planned =
+        |histories: &[nomis_contacts::History]| plan(rows.clone(), &settings.prison, histories, settings.complete, now);
+    // A contact that the list lacks is found by the index of the policies, and never by the views.
+    let load = async |log: &SharedLog| {
+        let mut numbers: BTreeSet<PrisonerNumber> =
+            rows.iter().filter_map(|(_, row)| Some(row.as_ref().ok()?.number.clone())).collect();
+        if settings.complete {
+            numbers.extend(ContactNumbers::read(log).await.context("read the log")?.persons_at(&settings.prison));
+        }
+        load_contacts(log, &numbers).await
+    };
     // The lines say what the ledger knows of the contacts, and of those that the file lacks.
     let record_read = async |store: &LogStore, planned: &[PlannedContact]| {
         let numbers = planned.iter().filter_map(|planned| planned.line.prisoner_number.as_ref());
@@ -151,19 +164,19 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         let planned = match LogStore::open_existing(&settings.stores.log).await? {
             Some(store) => {
                 let read = async |store: &LogStore| {
-                    let planned = planned(&load_prison(&store.log, &settings.prison).await?);
+                    let planned = planned(&load(&store.log).await?);
                     record_read(store, &planned).await?;
                     Ok(planned)
                 };
                 store.close_after(read).await?
             }
-            None => planned(&prison::History::new(settings.prison.clone())),
+            None => planned(&[]),
         };
         planned.into_iter().map(|planned| planned.line).collect()
     } else {
         LogStore::with(&settings.stores.log, async |store| {
             let _turn = store.take_import_turn(&settings.prison).await?;
-            let planned = planned(&load_prison(&store.log, &settings.prison).await?);
+            let planned = planned(&load(&store.log).await?);
             record_read(store, &planned).await?;
             let recorded_by = settings.recorder.recorded_by(super::CLIENT);
             let service = Service::new(store.log.clone(), commands);
@@ -184,9 +197,16 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
 pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
     let now = Clock::system().now();
     let prisons = LogStore::with_existing(&settings.stores.log, async |store| {
+        let numbers = ContactNumbers::read(&store.log).await.context("read the log")?;
         let prisons = match &settings.prison {
-            Some(code) => vec![load_prison(&store.log, code).await?],
-            None => load_prisons(&store.log).await?,
+            Some(code) => vec![load_at_prison(&store.log, code, &numbers).await?],
+            None => {
+                stream::iter(numbers.prisons())
+                    .map(|code| load_at_prison(&store.log, code, &numbers))
+                    .buffered(PRISONS_AT_ONCE)
+                    .try_collect()
+                    .await?
+            }
         };
         let contacts = outstanding(&prisons, now);
         let shown = Shown::prisoners(contacts.iter().map(|(_, contact)| &contact.found.prisoner_number));
@@ -197,18 +217,42 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
     stdout::ignore_broken_pipe(write_list(settings, &prisons, now))
 }
 
-/// The contacts that are still to be removed, at prisons that have joined OMiC.
-fn outstanding(prisons: &[prison::History], now: DateTime<Utc>) -> Vec<(&PrisonCode, &Contact)> {
-    prisons
-        .iter()
-        .filter(|history| history.roster().is_on_omic(now))
-        .flat_map(|history| history.roster().contacts.values().map(|contact| (history.code(), contact)))
-        .filter(|(_, contact)| contact.removed_at.is_none())
-        .collect()
+/// A prison, and the contacts of everyone who ever had one there.
+struct PrisonContacts {
+    prison: prison::History,
+    contacts: Vec<nomis_contacts::History>,
 }
 
-fn write_list(settings: &ListSettings, prisons: &[prison::History], now: DateTime<Utc>) -> io::Result<()> {
-    let joined = |history: &prison::History| history.roster().is_on_omic(now);
+async fn load_at_prison(
+    log: &SharedLog,
+    code: &PrisonCode,
+    numbers: &ContactNumbers,
+) -> anyhow::Result<PrisonContacts> {
+    Ok(PrisonContacts {
+        prison: load_prison(log, code).await?,
+        contacts: load_contacts(log, &numbers.persons_at(code)).await?,
+    })
+}
+
+/// The contacts that are still to be removed, at prisons that have joined OMiC; by prison and
+/// contact id.
+fn outstanding(prisons: &[PrisonContacts], now: DateTime<Utc>) -> Vec<(&PrisonCode, &Contact)> {
+    let mut outstanding: Vec<_> = prisons
+        .iter()
+        .filter(|at| at.prison.roster().is_on_omic(now))
+        .flat_map(|PrisonContacts { prison, contacts }| {
+            let contacts = contacts.iter().flat_map(|history| history.contacts().values());
+            contacts.filter(|contact| contact.found.prison == *prison.code()).map(|contact| (prison.code(), contact))
+        })
+        .filter(|(_, contact)| contact.removed_at.is_none())
+        .collect();
+    outstanding.sort_by_key(|(code, contact)| (*code, contact.found.contact_id));
+    outstanding
+}
+
+fn write_list(settings: &ListSettings, prisons: &[PrisonContacts], now: DateTime<Utc>) -> io::Result<()> {
+    let joined = |at: &PrisonContacts| at.prison.roster().is_on_omic(now);
+    let is_unknown = |at: &PrisonContacts| at.prison.is_empty() && at.contacts.is_empty();
     let outstanding = outstanding(prisons, now);
     let mut out = stdout::lock();
     if settings.json {
@@ -226,7 +270,7 @@ fn write_list(settings: &ListSettings, prisons: &[prison::History], now: DateTim
         }
     } else if outstanding.is_empty() {
         let note = match &settings.prison {
-            Some(code) if code.listed_name().is_none() && prisons.iter().all(prison::History::is_empty) => {
+            Some(code) if code.listed_name().is_none() && prisons.iter().all(is_unknown) => {
                 format!("{} The ledger knows nothing of it either: check --prison.", code.unlisted_sentence())
             }
             Some(code) if !prisons.iter().any(joined) => {
@@ -257,30 +301,12 @@ fn write_list(settings: &ListSettings, prisons: &[prison::History], now: DateTim
     out.flush()
 }
 
-/// Every prison that the log knows.
-async fn load_prisons(log: &SharedLog) -> anyhow::Result<Vec<prison::History>> {
-    let mut codes = BTreeSet::new();
-    let mut pages = log.read_pages(0, u64::MAX);
-    while let Some(events) = pages.try_next().await.context("read the log")? {
-        // Not decoded: a log is mostly cases, and the stream's name is enough.
-        codes.extend(events.into_iter().filter_map(|event| match event.stream {
-            Stream::Prison(code) => Some(code),
-            Stream::Prisoner(_) => None,
-        }));
-    }
-    stream::iter(codes)
-        .map(|code| async move { load_prison(log, &code).await })
-        .buffered(PRISONS_AT_ONCE)
-        .try_collect()
-        .await
-}
-
-/// Sends the commands, one after the other: they all go to one stream, and each is decided on what
-/// the one before it has recorded there.
+/// Sends the commands, many at a time: each goes to the stream of a person. Answers the lines as
+/// they went, in their order.
 async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> anyhow::Result<Vec<ContactLine>> {
-    let mut lines = Vec::with_capacity(planned.len());
-    for PlannedContact { mut line, step } in planned {
-        if let Some(step) = step {
+    stream::iter(planned)
+        .map(async |PlannedContact { mut line, step }| {
+            let Some(step) = step else { return Ok(line) };
             match recorder.send(step, line.row).await {
                 Ok(outcome) if outcome.is_repeated() => line.outcome = "already-recorded",
                 Ok(_) => line.outcome = if line.row.is_some() { "recorded" } else { "removal-confirmed" },
@@ -290,10 +316,11 @@ async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> 
                 }
                 Err(error) => return Err(explain_interruption(error)),
             }
-        }
-        lines.push(line);
-    }
-    Ok(lines)
+            Ok(line)
+        })
+        .buffered(CASES_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// A line of the report with `--json`.

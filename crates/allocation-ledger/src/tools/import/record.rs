@@ -11,11 +11,11 @@ use domain::{
     Command, Confinement, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
-    prison, prisoner,
+    nomis_contacts, prison, prisoner,
 };
 use event_log::{
     SharedLog,
-    history::{read_cases, read_prison},
+    history::{read_cases, read_contacts, read_prison},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::ProgressBar;
@@ -32,7 +32,7 @@ pub const LOAD_STREAMS_MAX: usize = 256;
 /// Cases recorded side by side. The log carries many appends in one commit, so this is what makes
 /// an import fast; a case's own commands wait for one another. With more of them, neither kind of
 /// event store was seen to get faster by much.
-const CASES_AT_ONCE: usize = 256;
+pub(super) const CASES_AT_ONCE: usize = 256;
 
 /// How often a file, or a departure, is planned while others keep recording what refuses a part of
 /// the plan.
@@ -56,6 +56,22 @@ pub async fn load_cases(log: &SharedLog, numbers: &[PrisonerNumber]) -> anyhow::
         cases.extend(read_cases(&**log, numbers, None).await.context("read the cases' streams")?);
     }
     Ok(cases)
+}
+
+/// Loads the contacts in NOMIS of persons, by reads of a bounded size.
+///
+/// # Errors
+/// The log cannot be read.
+pub async fn load_contacts(
+    log: &SharedLog,
+    numbers: &BTreeSet<PrisonerNumber>,
+) -> anyhow::Result<Vec<nomis_contacts::History>> {
+    let numbers: Vec<PrisonerNumber> = numbers.iter().cloned().collect();
+    let mut histories = Vec::with_capacity(numbers.len());
+    for numbers in numbers.chunks(LOAD_STREAMS_MAX) {
+        histories.extend(read_contacts(&**log, numbers, None).await.context("read the contacts' streams")?);
+    }
+    Ok(histories)
 }
 
 /// Loads a prison and cases, and the numbers that the cases go on under where they were merged.
@@ -160,7 +176,7 @@ impl<'a> ImportRecorder<'a> {
                     let count = |is_kind: fn(&prison::Command) -> bool| {
                         let commands = sent.iter().filter_map(|step| match &step.command {
                             Command::Prison(_, command) => Some(command),
-                            Command::Prisoner(..) => None,
+                            Command::Prisoner(..) | Command::Contacts(..) => None,
                         });
                         commands.filter(|command| is_kind(command)).count()
                     };

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use access_log::Shown;
 use command::{Service, ServiceSettings};
-use domain::{identifier::PrisonerNumber, prison};
+use domain::identifier::PrisonerNumber;
 use event_log::SharedLog;
 use indicatif::ProgressBar;
 use spreadsheets::{
@@ -15,7 +15,7 @@ use spreadsheets::{
 
 use super::{
     first_prison,
-    record::{ImportRecorder, load},
+    record::{ImportRecorder, load, load_prison},
     source::ImportSource,
 };
 use crate::{shared_settings::StoreSettings, stores::LogStore, tools::read_recording::record_read};
@@ -156,7 +156,8 @@ impl SheetImport<'_> {
     /// There is no such prison, or the ledger cannot be read.
     pub async fn check_listed(&self) -> anyhow::Result<()> {
         // Contacts of NOMIS alone do not make a prison that has joined.
-        let is_known = |prison: &prison::History| prison.roster().joined.is_some();
+        let is_known =
+            async |log: &SharedLog| Ok(load_prison(log, &self.terms.prison).await?.roster().joined.is_some());
         first_prison::check_listed(&self.stores.log, &self.terms.prison, self.terms.unlisted_prison, is_known).await
     }
 }

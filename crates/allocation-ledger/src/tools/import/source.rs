@@ -1,6 +1,11 @@
-//! The file that an import reads, as the events of the import name it.
+//! The sheet that an import reads, as the events of the import name it.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::ensure;
 use domain::{
@@ -9,14 +14,16 @@ use domain::{
 };
 use event_log::Provenance;
 use sha2::{Digest as _, Sha256};
+use spreadsheets::reader::{Row, Sheet};
 use uuid::Uuid;
 
 /// A sheet of a file, read by one run of an import.
 #[derive(Debug, Clone)]
 pub struct ImportSource {
     file: String,
-    sha256: String,
     sheet: String,
+    /// The digests of the rows, by their numbers.
+    rows: Arc<BTreeMap<u32, String>>,
     run: Uuid,
 }
 
@@ -26,14 +33,9 @@ impl ImportSource {
     /// # Errors
     /// The name of the file or of the sheet holds a prisoner number: each event of the run would
     /// have it, also those of other cases.
-    pub fn of_new_run(path: &Path, bytes: &[u8], sheet: &str) -> anyhow::Result<Self> {
-        let mut sha256 = String::with_capacity(64);
-        for byte in Sha256::digest(bytes) {
-            // Writing to a string cannot fail.
-            let _ = write!(sha256, "{byte:02x}");
-        }
+    pub fn of_new_run(path: &Path, sheet: &Sheet) -> anyhow::Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        for (what, name) in [("file", &*name), ("sheet", sheet)] {
+        for (what, name) in [("file", &*name), ("sheet", &sheet.name)] {
             ensure!(
                 PrisonerNumber::all_in(name).next().is_none(),
                 "the name of the {what}, `{}`, has a prisoner number in it, and every entry of the import would name \
@@ -41,7 +43,13 @@ impl ImportSource {
                 Excerpt(name)
             );
         }
-        Ok(Self { file: recordable(&name), sha256, sheet: recordable(sheet), run: Uuid::new_v4() })
+        let rows = sheet.rows.iter().filter_map(|row| Some((row.number, digest_row(row)?)));
+        Ok(Self {
+            file: recordable(&name),
+            sheet: recordable(&sheet.name),
+            rows: Arc::new(rows.collect()),
+            run: Uuid::new_v4(),
+        })
     }
 
     /// The run that reads it.
@@ -53,9 +61,28 @@ impl ImportSource {
     /// The provenance of an event that one row led to, or several where none is given.
     #[must_use]
     pub fn provenance(&self, row: Option<u32>) -> Box<Provenance> {
-        let Self { file, sha256, sheet, run } = self.clone();
-        Box::new(Provenance { file, sha256, sheet, row, run })
+        let Self { file, sheet, rows, run } = self.clone();
+        let row_sha256 = row.and_then(|row| rows.get(&row).cloned());
+        Box::new(Provenance { file, sheet, row, row_sha256, run })
     }
+}
+
+/// Lower-case hexadecimal SHA-256 of a row's cells, as a JSON array of their texts without empty
+/// ones at the end; of that row alone, as the whole file has the numbers of other cases. `None`
+/// where the row itself names a second prisoner.
+fn digest_row(row: &Row) -> Option<String> {
+    let mut cells: Vec<String> = row.cells.iter().map(ToString::to_string).collect();
+    cells.truncate(cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1));
+    let named: BTreeSet<PrisonerNumber> = cells.iter().flat_map(|cell| PrisonerNumber::all_in(cell)).collect();
+    if named.len() > 1 {
+        return None;
+    }
+    let mut digest = String::with_capacity(64);
+    for byte in Sha256::digest(serde_json::to_vec(&cells).ok()?) {
+        // Writing to a string cannot fail.
+        let _ = write!(digest, "{byte:02x}");
+    }
+    Some(digest)
 }
 
 /// A name as it is, or with the characters escaped that no text of the ledger has.

@@ -160,7 +160,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
             recorded_by: settings.recorder.recorded_by(super::CLIENT),
         },
         commands,
-        source: ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name)?,
+        source: ImportSource::of_new_run(&settings.file, sheet)?,
         dry_run: settings.dry_run,
     };
     import.check_listed().await?;

@@ -51,10 +51,7 @@ async fn read(stores: &Stores) -> anyhow::Result<(ViewsStatus, Vec<AsOfSchema>)>
 
 /// The prisoner number that a stream aside names.
 pub(super) fn prisoner_of(aside: &StreamAside) -> Option<&PrisonerNumber> {
-    match &aside.stream {
-        Stream::Prisoner(number) => Some(number),
-        Stream::Prison(_) => None,
-    }
+    aside.stream.person()
 }
 
 fn json_lines(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
@@ -114,7 +111,7 @@ fn stopped_text(StoppedStream { version, aside }: &StoppedStream, streams: usize
 }
 
 /// The ways on from a stream for which a rebuild stopped, one of several. A prison takes no void,
-/// nor does a number that was merged.
+/// nor do contacts in NOMIS or a number that was merged.
 fn to_do(aside: &StreamAside, streams: usize) -> String {
     let is_voidable = matches!(aside.stream, Stream::Prisoner(_)) && aside.merged_into.is_none();
     let void = if is_voidable { "void that entry, or " } else { "" };

@@ -90,7 +90,7 @@ impl GivenRoles {
                     }
                 }
             }
-            Ok(Event::Prison(_)) | Err(_) => {
+            Ok(Event::Prison(_) | Event::Contacts(_)) | Err(_) => {
                 let data = String::from_utf8_lossy(&recorded.data);
                 for ((_, staff_id), cases) in &mut self.cases {
                     if data.contains(&staff_id.to_string()) {

@@ -8,14 +8,13 @@ use std::{
 use chrono::NaiveDate;
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
-    prison::PrisonEventType,
+    nomis_contacts::NomisContactEvent,
     text::Visible,
 };
 use event_log::Provenance;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::run_records::RunContact;
 use crate::{stdout::table, tools::import::report::count_of};
 
 /// The reason why contacts stay.
@@ -106,13 +105,13 @@ pub struct UndoReport {
     /// The prisons that cannot be read, each with the sentence that says so.
     pub damaged_prisons: BTreeMap<PrisonCode, String>,
     /// The contacts in NOMIS, which stay.
-    pub contacts: Vec<RunContact>,
+    pub contacts: Vec<NomisContactEvent>,
 }
 
 impl UndoReport {
     /// The numbers of the cases and contacts that it names.
     pub fn numbers(&self) -> impl Iterator<Item = &PrisonerNumber> {
-        let of_contacts = self.contacts.iter().map(|of| &of.contact.prisoner_number);
+        let of_contacts = self.contacts.iter().map(|event| &event.contact().prisoner_number);
         self.entries.iter().map(|entry| &entry.number).chain(of_contacts)
     }
 
@@ -133,10 +132,10 @@ impl UndoReport {
     /// The refusal to undo a run that recorded nothing but contacts in NOMIS: the run, and the way
     /// to correct it.
     pub fn refusal(&self) -> Option<String> {
-        let RunContact { prison, .. } = self.contacts.first().filter(|_| self.entries.is_empty())?;
+        let prison = &self.contacts.first().filter(|_| self.entries.is_empty())?.contact().prison;
         let Provenance { file, .. } = &self.provenance;
         let seen =
-            self.contacts.iter().filter(|contact| contact.event_type == PrisonEventType::NomisContactFound).count();
+            self.contacts.iter().filter(|event| matches!(event, NomisContactEvent::NomisContactFound(_))).count();
         let gone = self.contacts.len() - seen;
         Some(format!(
             "run {} of {file} is one of `import nomis-contacts`: it recorded {} as seen in NOMIS and {} as gone from \
@@ -189,9 +188,10 @@ impl UndoReport {
         for (prison, damage) in &self.damaged_prisons {
             line(json!({ "run": self.run, "prison": prison, "outcome": "kept", "reason": damage }))?;
         }
-        for RunContact { prison, event_type, contact } in &self.contacts {
+        for event in &self.contacts {
+            let contact = event.contact();
             line(json!({
-                "run": self.run, "prison": prison, "type": event_type.name(), "contactId": contact.contact_id,
+                "run": self.run, "prison": contact.prison, "type": event.type_name(), "contactId": contact.contact_id,
                 "prisonerNumber": contact.prisoner_number, "staffId": contact.staff_id, "name": contact.name,
                 "contactType": contact.contact_type, "outcome": "kept", "reason": CONTACTS_STAY,
             }))?;

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use domain::{
     Event, Stream,
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
+    nomis_contacts::NomisContactEvent,
     officer::PomStatus,
-    prison::{NomisContactFound, PrisonEvent, PrisonEventType},
+    prison::PrisonEvent,
     prisoner::PrisonerEvent,
 };
 use event_log::{Provenance, RecordedEvent, SharedLog, decode, stored_event::decode_metadata};
@@ -19,17 +20,6 @@ pub(super) type RunEntries = BTreeMap<u64, String>;
 
 /// The POMs of a prison whom a run registered or made active, each with the run's events that did.
 pub(super) type RunPoms = BTreeMap<StaffId, BTreeSet<EventId>>;
-
-/// A contact in NOMIS that a run recorded, or confirmed removed.
-#[derive(Debug, Clone)]
-pub struct RunContact {
-    /// The prison.
-    pub prison: PrisonCode,
-    /// The type of the event.
-    pub event_type: PrisonEventType,
-    /// The contact.
-    pub contact: NomisContactFound,
-}
 
 /// The part of the log that is of a run, up to a position.
 pub(super) struct RunRecords {
@@ -47,8 +37,8 @@ pub(super) struct RunRecords {
     pub(super) joined: BTreeSet<PrisonCode>,
     /// The POMs by prison.
     pub(super) poms: BTreeMap<PrisonCode, RunPoms>,
-    /// The contacts of NOMIS.
-    pub(super) contacts: Vec<RunContact>,
+    /// The contacts in NOMIS that the run recorded, or confirmed removed.
+    pub(super) contacts: Vec<NomisContactEvent>,
 }
 
 impl RunRecords {
@@ -110,21 +100,21 @@ impl RunRecords {
                 self.prisons.insert(code.clone());
                 match event {
                     Ok(Event::Prison(event)) => self.observe_prison(code, recorded.event_id, event),
-                    Ok(Event::Prisoner(_)) | Err(_) => drop(self.rosters.insert(code.clone())),
+                    Ok(Event::Prisoner(_) | Event::Contacts(_)) | Err(_) => drop(self.rosters.insert(code.clone())),
+                }
+            }
+            // Contacts stay, and one that cannot be read is left out of the report.
+            Stream::Contacts(_) => {
+                if let Ok(Event::Contacts(event)) = event {
+                    self.prisons.insert(event.contact().prison.clone());
+                    self.contacts.push(event);
                 }
             }
         }
     }
 
     fn observe_prison(&mut self, code: &PrisonCode, event_id: EventId, event: PrisonEvent) {
-        let event_type = event.event_type();
         match &event {
-            PrisonEvent::NomisContactFound(_) | PrisonEvent::NomisContactRemovalConfirmed(_) => {
-                let contact = event.contact().cloned();
-                let of_run = |contact| RunContact { prison: code.clone(), event_type, contact };
-                self.contacts.extend(contact.map(of_run));
-                return;
-            }
             PrisonEvent::PrisonJoinedOmic(_) => drop(self.joined.insert(code.clone())),
             PrisonEvent::PomRegistered(_) | PrisonEvent::PomStatusChanged(_) => {
                 if let Some((staff_id, PomStatus::Active)) = event.new_status() {
