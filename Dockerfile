@@ -4,8 +4,8 @@
 #   docker build --target services .     for services whose stores run elsewhere; docker-compose.yml uses it
 #   docker build --target embedded .     with the Postgres server programs, for one container with everything
 #
-# Both run as the user 2000. The only directory that it may write to is the data directory of the
-# second.
+# Both run as the user 2000. The only directories that it may write to are the data directory of the
+# second, and /naming-key, for a volume with the naming key that `prepare` makes.
 
 FROM rust:1.95.0-slim-bookworm AS builder
 WORKDIR /build
@@ -29,7 +29,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 2000 ledger \
     && useradd --uid 2000 --gid ledger --no-create-home --home-dir /var/lib/allocation-ledger --shell /usr/sbin/nologin ledger \
-    && install --directory --owner ledger --group ledger --mode 0700 /var/lib/allocation-ledger
+    && install --directory --owner ledger --group ledger --mode 0700 /var/lib/allocation-ledger /naming-key
 COPY --from=builder /out/ /usr/local/bin/
 USER 2000:2000
 # The loopback address of a container is its own, so the program listens on all addresses. It

@@ -14,9 +14,9 @@ import sys
 from kurrentdbclient import KurrentDBClient
 
 
-def line(event, prefix):
+def line(event):
     """An event as a line. The recorded bytes are copied, not parsed and written again."""
-    # {"eventId":"…","recordedAt":"…","appendId":"…","ledger":…}
+    # {"eventId":"…","recordedAt":"…","appendId":"…","stream":"…","generation":0,"ledger":…}
     stored = event.metadata
     envelope = json.loads(stored)
     recorded_at = envelope["recordedAt"]
@@ -26,10 +26,10 @@ def line(event, prefix):
     if not mark:
         sys.exit(f"the event at position {event.commit_position} was not written by a ledger")
     head = {
-        "stream": event.stream_name.removeprefix(prefix),
+        # The name on the server tells nothing of a person.
+        "stream": envelope["stream"],
         "revision": event.stream_position,
-        # Earlier versions wrote the ledger's id as the server's.
-        "eventId": envelope.get("eventId", str(event.id)),
+        "eventId": envelope["eventId"],
         "type": event.type,
         "recordedAt": recorded_at,
     }
@@ -48,7 +48,7 @@ def main():
             filter_include=[arguments.prefix], filter_by_stream_name=True, filter_by_prefix=True
         )
         for event in events:
-            sys.stdout.buffer.write(line(event, arguments.prefix))
+            sys.stdout.buffer.write(line(event))
     finally:
         client.close()
 

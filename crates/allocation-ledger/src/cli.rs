@@ -302,13 +302,16 @@ mod tests {
         let files = ["Dockerfile", "docker-compose.yml", ".env.example"].map(file).concat();
         let named = files.split(|letter: char| !(letter.is_ascii_uppercase() || letter == '_'));
         for name in named.filter(|name| name.starts_with("LEDGER_")) {
-            assert!(known.iter().any(|setting| setting.variable == name), "{name}");
+            // A secret can be in a file: see `secret_files`.
+            let is_setting = |name| known.iter().any(|setting| setting.variable == name);
+            assert!(is_setting(name) || name.strip_suffix("_FILE").is_some_and(is_setting), "{name}");
         }
     }
 
     /// Settings that containers need no other value of: the image or the service says where they
-    /// listen and what they are, a gateway speaks TLS, and the stores are containers themselves.
-    const SETTINGS_OF_CONTAINERS: [&str; 10] = [
+    /// listen and what they are, a gateway speaks TLS, the stores are containers themselves, and
+    /// one of them makes the file of the naming key.
+    const SETTINGS_OF_CONTAINERS: [&str; 11] = [
         "LEDGER_LISTEN",
         "LEDGER_LOG_FORMAT",
         "LEDGER_ROLE",
@@ -319,6 +322,7 @@ mod tests {
         "LEDGER_EVENT_STORE",
         "LEDGER_VIEWS",
         "LEDGER_ACCESS_LOG_URL",
+        "LEDGER_NAMING_KEY",
     ];
 
     #[test]

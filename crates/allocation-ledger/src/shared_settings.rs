@@ -3,11 +3,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use domain::{event::RecordedBy, identifier::Username, prisoner::RecommendationPolicy};
 use event_log::KnownAt;
-use event_log_kurrentdb::{KurrentLog, StreamPrefix};
+use event_log_kurrentdb::{KurrentLog, NamingKey, NamingKeyError, StreamPrefix};
 use http_api::instant::{DateOrInstant, parse_known_at};
 use nix::unistd::Uid;
 
@@ -69,6 +69,13 @@ pub struct LogSettings {
     /// The beginning of the names of the log's streams on a KurrentDB server
     #[arg(long, env = "LEDGER_STREAM_PREFIX", value_name = "PREFIX", default_value_t, help_heading = PLACE)]
     pub stream_prefix: StreamPrefix,
+    /// The key from which the names of persons' streams on a KurrentDB server are made, 64
+    /// hexadecimal digits. `prepare` makes one
+    #[arg(long, env = "LEDGER_NAMING_KEY", value_name = "KEY", hide_env_values = true, help_heading = PLACE)]
+    pub naming_key: Option<String>,
+    /// Whether the log may be read without its naming key: whole, and its streams' names unchecked.
+    #[arg(skip)]
+    pub can_lack_naming_key: bool,
 }
 
 /// Where the event log and the views are kept.
@@ -118,9 +125,25 @@ impl LogSettings {
     /// The log on the KurrentDB server that a URL names.
     ///
     /// # Errors
-    /// It is no URL of a server.
+    /// It is no URL of a server, or the naming key is missing or none.
     pub fn kurrent_log(&self, url: &str) -> anyhow::Result<KurrentLog> {
-        Ok(KurrentLog::new(url, &self.stream_prefix)?)
+        let key = self.naming_key()?;
+        if key.is_none() {
+            ensure!(self.can_lack_naming_key, NamingKeyError::Missing);
+            tracing::warn!("no naming key is given, so the names of streams in the log that is read are not checked");
+        }
+        Ok(KurrentLog::new(url, &self.stream_prefix, key)?)
+    }
+
+    /// The naming key, where one is given.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn naming_key(&self) -> anyhow::Result<Option<NamingKey>> {
+        let text = self.naming_key.as_deref().filter(|text| !text.is_empty());
+        text.map(str::parse)
+            .transpose()
+            .context("read LEDGER_NAMING_KEY, or the file that LEDGER_NAMING_KEY_FILE names")
     }
 
     /// How the embedded Postgres is run.

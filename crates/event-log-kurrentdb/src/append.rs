@@ -14,7 +14,7 @@
 //! an earlier call wrote the same events. Then they are read back, too: the stream shows what
 //! happened.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use domain::{Stream, moment::normalise};
@@ -32,6 +32,7 @@ use crate::{
     event_format::{AppendId, event_data},
     retries::{SILENCE_MAX, in_time},
     store::{Store, log_error},
+    stream_names::GENERATION,
     stream_reads::REVISION_MAX,
 };
 
@@ -42,7 +43,7 @@ const UNSEEN_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 impl Store {
     pub(crate) async fn append(
-        &self,
+        self: &Arc<Self>,
         stream: &Stream,
         expected: ExpectedRevision,
         events: &[NewEvent],
@@ -54,13 +55,14 @@ impl Store {
             let actual = self.revision(stream).await?;
             return Err(AppendError::Conflict { stream: stream.clone(), expected, actual });
         }
+        let name = self.names_to_write().await?.name(stream, GENERATION).map_err(LogError::from)?;
         self.read_last(stream, expected).await?;
         let id = AppendId::new();
         let recorded_at: Vec<DateTime<Utc>> =
             events.iter().map(|event| self.clock.advance_to(normalise(event.recorded_at))).collect();
         let data: Vec<NewServerEvent> =
-            events.iter().zip(&recorded_at).map(|(event, at)| event_data(event, *at, id)).collect();
-        match (self.send(stream, expected, &data).await, &recorded_at[..]) {
+            events.iter().zip(&recorded_at).map(|(event, at)| event_data(stream, event, *at, id)).collect();
+        match (self.send_to(&name, stream_state(expected), &data).await, &recorded_at[..]) {
             (Ok(Appended { revision, position }), &[at]) if revision == expected.next() => {
                 self.note(stream, revision, position, at);
                 Ok(AppendReceipt { revision, position, events: vec![(position, at)], repeated: false })
@@ -75,6 +77,10 @@ impl Store {
                 let actual = current.map_or(NoStream, Exact);
                 let earlier = self.find_earlier(stream, expected, events, id, actual).await?;
                 earlier.ok_or_else(|| AppendError::Conflict { stream: stream.clone(), expected, actual })
+            }
+            // The name takes no event again. Reading finds the damage.
+            (Err(CallError::StreamDeleted), _) => {
+                Err(AppendError::Conflict { stream: stream.clone(), expected, actual: NoStream })
             }
             (Err(error), _) => Err(log_error(error).into()),
         }
@@ -122,15 +128,6 @@ impl Store {
             }
             Exact(_) | NoStream => Ok(()),
         }
-    }
-
-    async fn send(
-        &self,
-        stream: &Stream,
-        expected: ExpectedRevision,
-        data: &[NewServerEvent],
-    ) -> Result<Appended, CallError> {
-        self.send_to(&self.name(stream), stream_state(expected), data).await
     }
 
     /// Appends to the stream of this name on the server.

@@ -13,7 +13,7 @@ use event_log::lock;
 
 use crate::{
     client::{ServerPosition, SubscriptionMessage},
-    event_format::StreamPrefix,
+    stream_names::StreamPrefix,
 };
 
 /// Gaps that are kept. Beyond these the narrowest is dropped: a reader that crosses it searches it
@@ -141,7 +141,7 @@ impl GapTracker {
             SubscriptionMessage::Event(event) => {
                 let gap = LogGap { after: self.after, before: event.position.commit };
                 let name = &event.stream;
-                if self.prefix.stream(name).is_some() || self.prefix.stream_of_settings(name).is_some() {
+                if self.prefix.owns(name) || self.prefix.stream_of_settings(name).is_some() {
                     self.after = gap.before;
                     self.checkpoint = None;
                 }

@@ -11,6 +11,7 @@ use crate::{
     event_format::recorded_event,
     keys::{self, KEPT, KEYS_MAX, RecordedKey},
     store::{Store, log_error},
+    stream_names::StreamNames,
 };
 
 /// How far recorded times may run backwards along the log: a search for those of a day goes on for
@@ -39,14 +40,19 @@ impl Store {
             self.restore_keys().await;
         }
         let known_to = self.keys.known_to().map(|known_to| known_to.position);
-        let (keys, end) = self.read_last_keys(known_to).await.map_err(log_error)?;
+        let names = self.names().await?;
+        let (keys, end) = self.read_last_keys(names, known_to).await.map_err(log_error)?;
         self.keys.learn(keys.into_iter().rev(), end, keys::now());
         Ok(())
     }
 
     /// Reads the log backward from its end, down to a position or beyond a day. Answers the keys,
     /// the last first, each with its position, and the log's last event.
-    async fn read_last_keys(&self, down_to: Option<u64>) -> Result<(Vec<(u64, RecordedKey)>, Bookmark), CallError> {
+    async fn read_last_keys(
+        &self,
+        names: &StreamNames,
+        down_to: Option<u64>,
+    ) -> Result<(Vec<(u64, RecordedKey)>, Bookmark), CallError> {
         let ask = async |client: NodeClient| {
             let reading = async {
                 let read = LogRead::Backwards { count: u64::MAX, filter: Some(self.filter()) };
@@ -61,7 +67,7 @@ impl Store {
                     if down_to.is_some_and(|known| event.position.commit <= known) {
                         break;
                     }
-                    let Ok((recorded, _)) = recorded_event(&self.prefix, event) else { continue };
+                    let Ok((recorded, _)) = recorded_event(names, event) else { continue };
                     if end.position == 0 {
                         end = Bookmark::from(&recorded);
                     }

@@ -5,6 +5,8 @@
 //! | `client` | the calls of the server's protocol, to one node |
 //! | `retries` | calls with time limits, and looking for the leader again |
 //! | `event_format` | the form that events have on the server |
+//! | `stream_names` | the names of streams on the server |
+//! | `naming_key` | the check that this process has the ledger's naming key |
 //! | `store` | what all reading and writing shares |
 //! | `append` | appending, and finding the outcome of an append whose answer was lost |
 //! | `ordered` | appending events of many streams in a given order, recorded times kept |
@@ -47,6 +49,7 @@ mod instants;
 mod keys;
 mod last_keys;
 mod log_reads;
+mod naming_key;
 mod ordered;
 mod paging;
 mod recorded_clock;
@@ -58,6 +61,7 @@ mod saved_times;
 mod search;
 mod snapshots;
 mod store;
+mod stream_names;
 mod stream_reads;
 mod subscription;
 mod time_index;
@@ -68,7 +72,9 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{Stream, identifier::CommandId};
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
+use futures::{
+    FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream,
+};
 
 use event_log::{
     AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, KeySpending, LogError, NewEvent, PageNext,
@@ -80,14 +86,15 @@ use self::{
     paging::PageReader,
     retries::ServerConnection,
     store::{Store, log_error},
+    stream_names::StreamNames,
     wakeups::KurrentWakeups,
 };
 
 pub use self::{
     client::{InvalidUrl, LeaderAddress},
-    event_format::{InvalidPrefix, StreamPrefix},
     ordered::KurrentOrderedWriter,
     remove::remove,
+    stream_names::{InvalidNamingKey, InvalidPrefix, NamingKey, NamingKeyError, StreamPrefix},
 };
 
 /// Streams that are read side by side: one after the other, each would wait for a round trip.
@@ -109,15 +116,46 @@ pub struct KurrentLog {
 
 impl KurrentLog {
     /// The log on the server that a URL names, in the streams with this prefix. This does not
-    /// connect: while the server is out of reach, every call answers [`LogError::Unavailable`].
+    /// connect: while the server is out of reach, or the ledger there has another naming key, every
+    /// call answers [`LogError::Unavailable`]. Without a key, calls that read the whole log work,
+    /// and no others; they do not check the names of streams.
     ///
     /// # Errors
     /// The URL names no server.
-    pub fn new(url: &str, prefix: &StreamPrefix) -> Result<Self, InvalidUrl> {
+    pub fn new(url: &str, prefix: &StreamPrefix, naming_key: Option<NamingKey>) -> Result<Self, InvalidUrl> {
         let address = ServerAddress::new(url)?;
-        let store = Arc::new(Store::new(ServerConnection::new(address), prefix.clone()));
+        let names = StreamNames { prefix: prefix.clone(), key: naming_key };
+        let store = Arc::new(Store::new(ServerConnection::new(address), names));
         let wakeups = Arc::new(KurrentWakeups::new(Arc::clone(&store)));
         Ok(Self { store, wakeups })
+    }
+
+    /// Checks that the naming key is not another than that of the ledger.
+    ///
+    /// # Errors
+    /// It is ([`NamingKeyError`] is then the source of the error), or the server is out of reach.
+    pub fn check_naming_key(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        self.store.names().map_ok(drop).boxed()
+    }
+
+    /// Whether a naming key is known to be that of the ledger.
+    ///
+    /// # Errors
+    /// The server is out of reach.
+    pub fn has_naming_key(&self) -> BoxFuture<'_, Result<bool, LogError>> {
+        self.store.has_naming_key().boxed()
+    }
+
+    /// Makes the naming key that of the ledger, unless another is. The first append does so, too.
+    ///
+    /// # Errors
+    /// As [`Self::check_naming_key`]; or the log has events whose streams another key has named.
+    pub fn choose_naming_key(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        async move {
+            self.head().await?;
+            self.store.names_to_write().await.map(drop)
+        }
+        .boxed()
     }
 
     /// How another client than this store reaches the node that leads.
@@ -138,7 +176,7 @@ impl KurrentLog {
 impl fmt::Debug for KurrentLog {
     /// Leaves out the settings, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KurrentLog").field("prefix", &self.store.prefix).finish_non_exhaustive()
+        f.debug_struct("KurrentLog").field("prefix", &self.store.names.prefix).finish_non_exhaustive()
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     client::{BatchAnswer, BatchCall, CallError, NewServerEvent},
     event_format::{AppendId, event_data},
     retries::in_time,
+    stream_names::{GENERATION, StreamNames},
 };
 
 /// Most appends sent from the first in flight on. Servers were seen to take 7,000 a second with so
@@ -66,9 +67,10 @@ impl fmt::Debug for KurrentOrderedWriter {
 }
 
 /// Events of one append: consecutive ones of one stream.
-#[derive(Clone, Copy)]
 struct OrderedAppend<'a> {
     stream: &'a Stream,
+    /// The stream's name on the server. Errors name it, too: it tells nothing of a person.
+    name: String,
     first_revision: u64,
     events: &'a [OrderedEvent],
 }
@@ -108,7 +110,7 @@ impl KurrentOrderedWriter {
     /// refuses an event, or is out of reach.
     pub fn append<'a>(&'a mut self, events: &'a [OrderedEvent]) -> BoxFuture<'a, Result<Option<u64>, OrderedError>> {
         async move {
-            let appends = divide(events);
+            let appends = divide(self.finder.log.store.names_to_write().await?, events)?;
             // The position of each append; none where it is not known to be in the log.
             let mut positions: Vec<Option<u64>> = vec![None; appends.len()];
             let (mut begin, mut failures) = (0, 0);
@@ -132,7 +134,8 @@ impl KurrentOrderedWriter {
                         },
                     };
                     return Err(OrderedError::Overtaken {
-                        stream: append.stream.to_string(),
+                        index: appends[..first].iter().map(|append| append.events.len()).sum(),
+                        stream: append.name.clone(),
                         revision: append.first_revision,
                         reason: reason.map(Box::new),
                     });
@@ -171,8 +174,7 @@ impl KurrentOrderedWriter {
                 && let Some(append) = appends.get(sent)
                 && sent - in_flight.first().unwrap_or(&sent) < room.min(append.in_flight_max())
             {
-                let (name, expected) = (self.finder.log.store.name(append.stream), stream_state(append.expected()));
-                call.send(sent, &name, expected, &append.data(self.finder.id));
+                call.send(sent, &append.name, stream_state(append.expected()), &append.data(self.finder.id));
                 in_flight.insert(sent);
                 room = self.in_flight_max.min(append.in_flight_max());
                 sent += 1;
@@ -228,7 +230,7 @@ impl AppendFinder {
     async fn find(&self, appends: &[OrderedAppend<'_>], positions: &mut [Option<u64>]) -> Result<(), LogError> {
         let missing: Vec<_> = (0..appends.len()).filter(|index| positions[*index].is_none()).collect();
         let found: Vec<_> = stream::iter(missing)
-            .map(async |index| match self.position(appends[index]).await {
+            .map(async |index| match self.position(&appends[index]).await {
                 // Another program's event is in the way.
                 Err(LogError::Damaged { .. }) => Ok((index, None)),
                 position => Ok::<_, LogError>((index, position?)),
@@ -243,7 +245,7 @@ impl AppendFinder {
     }
 
     /// The position of an append, where it is in the log.
-    async fn position(&self, append: OrderedAppend<'_>) -> Result<Option<u64>, LogError> {
+    async fn position(&self, append: &OrderedAppend<'_>) -> Result<Option<u64>, LogError> {
         let events: Vec<NewEvent> = append.events.iter().map(|event| event.event.clone()).collect();
         let found = self.log.store.read_back(append.stream, append.expected(), &events, self.id).await?;
         Ok(found.map(|receipt| receipt.position))
@@ -255,13 +257,13 @@ impl AppendFinder {
         append: &OrderedAppend<'_>,
         error: Option<&CallError>,
     ) -> Result<(), OrderedError> {
-        let (stream, revision) = (append.stream.to_string(), append.first_revision);
+        let (stream, revision) = (append.name.clone(), append.first_revision);
         if let Some(CallError::TooLarge) = error {
             return Err(OrderedError::TooLarge { stream, revision, bytes: append.bytes() });
         }
         let actual = self.log.store.revision(append.stream).await?;
         // In this order: it may arrive even now.
-        if actual != append.expected() && self.position(*append).await?.is_none() {
+        if actual != append.expected() && self.position(append).await?.is_none() {
             return Err(OrderedError::Revision { stream, revision, actual });
         }
         Ok(())
@@ -287,12 +289,15 @@ impl OrderedAppend<'_> {
     }
 
     fn data(&self, id: AppendId) -> Vec<NewServerEvent> {
-        self.events.iter().map(|OrderedEvent { event, .. }| event_data(event, event.recorded_at, id)).collect()
+        self.events
+            .iter()
+            .map(|OrderedEvent { event, .. }| event_data(self.stream, event, event.recorded_at, id))
+            .collect()
     }
 }
 
 /// Divides events into appends.
-fn divide(events: &[OrderedEvent]) -> Vec<OrderedAppend<'_>> {
+fn divide<'a>(names: &StreamNames, events: &'a [OrderedEvent]) -> Result<Vec<OrderedAppend<'a>>, LogError> {
     let follows = |one: &OrderedEvent, next: &OrderedEvent| {
         one.stream == next.stream && one.revision.checked_add(1) == Some(next.revision)
     };
@@ -300,11 +305,12 @@ fn divide(events: &[OrderedEvent]) -> Vec<OrderedAppend<'_>> {
     for mut rest in events.chunk_by(follows) {
         while let Some(OrderedEvent { stream, revision, .. }) = rest.first() {
             let (events, after) = rest.split_at(append_len(rest));
-            appends.push(OrderedAppend { stream, first_revision: *revision, events });
+            let name = names.name(stream, GENERATION)?;
+            appends.push(OrderedAppend { stream, name, first_revision: *revision, events });
             rest = after;
         }
     }
-    appends
+    Ok(appends)
 }
 
 /// How many of these events fit into one append.

@@ -19,6 +19,7 @@ use crate::{
     retries::flatten_join,
     revisions::RevisionCheck,
     store::{Store, log_error},
+    stream_names::StreamNames,
 };
 
 /// The state of one reader between its pages.
@@ -201,6 +202,7 @@ impl Store {
         if limit == 0 {
             return Ok(Some(LogPage { events, next: PageNext::MoreEvents }));
         }
+        let names = self.names().await?;
         let mut cursor = PageCursor::new(start, after);
         let Some(first) = self.first_read(start, &cursor, limit, reader).await? else { return Ok(None) };
         reader.read_ahead(self, &first, limit);
@@ -214,7 +216,7 @@ impl Store {
                 if events.len() == limit {
                     return Ok(Some(LogPage { events, next: PageNext::MoreEvents }));
                 }
-                match self.checked_event(event, &mut reader.revisions).await {
+                match self.checked_event(names, event, &mut reader.revisions).await {
                     Ok(Some(event)) => {
                         cursor.last = event.position;
                         events.push(event);
@@ -287,17 +289,18 @@ impl Store {
     /// is not an event of the ledger.
     async fn checked_event(
         &self,
+        names: &StreamNames,
         event: ServerEvent,
         revisions: &mut RevisionCheck,
     ) -> Result<Option<RecordedEvent>, LogError> {
         let position = event.position.commit;
-        if let Some(name) = self.prefix.stream_of_settings(&event.stream) {
+        if let Some(name) = names.prefix.stream_of_settings(&event.stream) {
             return self.check_settings(name, &event.data, position).await.map(|()| None);
         }
-        if self.prefix.stream(&event.stream).is_none() {
+        if !names.prefix.owns(&event.stream) {
             return Ok(None);
         }
-        let (event, _) = recorded_event(&self.prefix, event)?;
+        let (event, _) = recorded_event(names, event)?;
         revisions.accept(&event).map_err(|what| LogError::Damaged { position, what })?;
         self.note_event(&event);
         Ok(Some(event))

@@ -19,9 +19,9 @@ use crate::{
 /// The names of the snapshots that the store keeps for itself.
 const OWN_SNAPSHOTS: [&str; 2] = [saved_keys::NAME, saved_times::NAME];
 
-/// Deletes all streams of a log for good, and its snapshots of these names, and answers how many
-/// streams of the log it has deleted. Only for a log that was made for a trial: no later write to
-/// these streams can succeed.
+/// Deletes all streams of a log for good, the fingerprint of its naming key, and its snapshots of
+/// these names, and answers how many streams of the log it has deleted. Only for a log that was
+/// made for a trial: no later write to these streams can succeed.
 ///
 /// Streams are deleted with a tombstone, because their names are never used again: the server then
 /// drops all of their events when it next scavenges. Of a stream that is deleted without one it
@@ -35,6 +35,7 @@ pub fn remove<'a>(log: &'a KurrentLog, snapshots: &'a [&str]) -> BoxFuture<'a, R
         for name in OWN_SNAPSHOTS.iter().chain(snapshots) {
             store.remove_snapshot(name).await?;
         }
+        store.tombstone(store.naming_key_stream()).await?;
         let (mut streams, mut deleted) = (BTreeSet::new(), BTreeSet::new());
         let mut from = ServerPosition::default();
         loop {
@@ -43,7 +44,7 @@ pub fn remove<'a>(log: &'a KurrentLog, snapshots: &'a [&str]) -> BoxFuture<'a, R
                 from = event.position;
                 // The settings are deleted with their stream. Streams of others that begin with the
                 // prefix are left alone.
-                if store.prefix.stream(&event.stream).is_none() {
+                if !store.names.prefix.owns(&event.stream) {
                     continue;
                 }
                 let streams = match event.type_name.as_str() {

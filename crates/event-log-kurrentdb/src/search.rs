@@ -43,7 +43,7 @@ impl Store {
             return Ok(before);
         }
         let Ok(_turn) = turn else { return Err(CallError::Silent) };
-        let mut tracker = GapTracker::new(&self.prefix, last);
+        let mut tracker = GapTracker::new(&self.names.prefix, last);
         let (mut passed, deadline) = (from.commit, Instant::now() + SEARCH_TIME_MAX);
         let (heard, mut hearing) = watch::channel(());
         let listening = subscribe(&self.connection, self.filter(), from, |message| {

@@ -84,7 +84,7 @@ impl PartialSnapshot {
 
 impl Store {
     pub(crate) async fn load_snapshot(&self, name: &str) -> Result<Option<Snapshot>, LogError> {
-        let stream = self.prefix.snapshot_stream(name);
+        let stream = self.snapshot_stream(name);
         let ask = async |client: NodeClient| {
             let backwards = StreamRead { start: StreamStart::End(()), count: u64::MAX };
             let mut read = in_time(client.read_stream(&stream, backwards)).await?;
@@ -104,7 +104,7 @@ impl Store {
     }
 
     pub(crate) async fn save_snapshot(self: &Arc<Self>, name: &str, snapshot: &Snapshot) -> Result<bool, LogError> {
-        let stream = self.prefix.snapshot_stream(name);
+        let stream = self.snapshot_stream(name);
         let (mut after, last) = self.last_event(&stream).await.map_err(snapshot_error)?;
         let kept = last.as_ref().and_then(Part::of).map_or(0, |part| part.position);
         if kept > snapshot.position && kept <= self.head().await? {
@@ -140,9 +140,13 @@ impl Store {
         Ok(true)
     }
 
+    fn snapshot_stream(&self, name: &str) -> String {
+        self.names.prefix.stream_beside(&format!("snapshot-{name}"))
+    }
+
     /// Deletes a snapshot for good.
     pub(crate) async fn remove_snapshot(&self, name: &str) -> Result<(), LogError> {
-        self.tombstone(self.prefix.snapshot_stream(name)).await
+        self.tombstone(self.snapshot_stream(name)).await
     }
 
     /// Hides the events of a stream before a revision, and leaves its other settings, such as an

@@ -3,7 +3,7 @@
 //! The modules `head`, `log_reads` and `store` are one idea and depend on one another: the store
 //! holds the search for the log's head, and the search reads the store's log.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use chrono::{DateTime, Utc};
 use domain::Stream;
@@ -14,13 +14,13 @@ use event_log::{LogError, RecordedEvent};
 
 use crate::{
     client::{CallError, ServerEvent},
-    event_format::StreamPrefix,
     gaps::KnownPositions,
     head::SharedHeadSearch,
     keys::KeyMemory,
     recorded_clock::RecordedClock,
     retries::ServerConnection,
     revisions::LastRevisions,
+    stream_names::StreamNames,
     time_index::TimeIndex,
 };
 
@@ -31,7 +31,9 @@ const SEARCH_WINDOW_EVENTS: u32 = 1_000;
 pub(crate) struct Store {
     /// Shared with the task that listens, which keeps no store alive.
     pub(crate) connection: Arc<ServerConnection>,
-    pub(crate) prefix: StreamPrefix,
+    /// [`Self::names`] and [`Self::names_to_write`] tell them where the key is the ledger's.
+    pub(crate) names: StreamNames,
+    pub(crate) is_key_confirmed: AtomicBool,
     pub(crate) clock: RecordedClock,
     pub(crate) revisions: LastRevisions,
     pub(crate) times: TimeIndex,
@@ -48,10 +50,11 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(connection: ServerConnection, prefix: StreamPrefix) -> Self {
+    pub(crate) fn new(connection: ServerConnection, names: StreamNames) -> Self {
         Self {
             connection: Arc::new(connection),
-            prefix,
+            names,
+            is_key_confirmed: AtomicBool::default(),
             clock: RecordedClock::default(),
             revisions: LastRevisions::default(),
             times: TimeIndex::default(),
@@ -84,17 +87,12 @@ impl Store {
 
     /// Whether an event is one of this ledger.
     pub(crate) fn owns(&self, event: &ServerEvent) -> bool {
-        self.prefix.stream(&event.stream).is_some()
-    }
-
-    /// The name of a stream on the server.
-    pub(crate) fn name(&self, stream: &Stream) -> String {
-        self.prefix.name(stream)
+        self.names.prefix.owns(&event.stream)
     }
 
     /// Selects the ledger's streams and their settings.
     pub(crate) fn filter(&self) -> FilterOptions {
-        let prefix = vec![self.prefix.to_string(), format!("$${}", self.prefix)];
+        let prefix = vec![self.names.prefix.to_string(), format!("$${}", self.names.prefix)];
         FilterOptions {
             by: Some(FilterBy::Stream(FilterExpression { regex: String::new(), prefix })),
             window: Some(FilterWindow::Max(SEARCH_WINDOW_EVENTS)),

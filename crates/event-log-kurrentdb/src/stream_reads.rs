@@ -17,6 +17,7 @@ use crate::{
     event_format::{AppendId, hides_events, recorded_event},
     retries::in_time,
     store::{Store, deletion_error, log_error},
+    stream_names::GENERATION,
 };
 
 /// The highest revision that is asked for. The server counts revisions with signed numbers, and
@@ -50,8 +51,9 @@ impl Store {
         if limit == 0 || from_revision > REVISION_MAX {
             return Ok(Vec::new());
         }
-        match self.read_stream(&self.name(stream), page(from_revision, limit)).await {
-            Err(CallError::StreamNotFound) => self.check_never_deleted(stream).await.map(|()| Vec::new()),
+        let name = self.name(stream).await?;
+        match self.read_stream(&name, page(from_revision, limit)).await {
+            Err(CallError::StreamNotFound) => self.check_never_deleted(&name).await.map(|()| Vec::new()),
             read => self.recorded_events(from_revision, read),
         }
     }
@@ -65,8 +67,8 @@ impl Store {
         if self.revisions.has(stream, 0) {
             return self.stream(stream, 0, PAGE_EVENTS_MAX).await;
         }
-        let name = self.name(stream);
-        let reads = join(self.read_stream(&name, page(0, PAGE_EVENTS_MAX)), self.check_never_deleted(stream));
+        let name = self.name(stream).await?;
+        let reads = join(self.read_stream(&name, page(0, PAGE_EVENTS_MAX)), self.check_never_deleted(&name));
         match reads.await {
             (Err(CallError::StreamNotFound), never_deleted) => never_deleted.map(|()| Vec::new()),
             (read, _) => Ok(self.recorded_events(0, read)?.into_iter().map(|(event, _)| event).collect()),
@@ -83,7 +85,7 @@ impl Store {
         let mut events: Vec<(RecordedEvent, AppendId)> = Vec::with_capacity(read.len());
         let mut order = StreamOrder::from_revision(from_revision);
         for event in read {
-            let (event, append) = recorded_event(&self.prefix, event)?;
+            let (event, append) = recorded_event(&self.names, event)?;
             order.accept(&event)?;
             self.note_event(&event);
             events.push((event, append));
@@ -119,21 +121,27 @@ impl Store {
 
     /// The revision of a stream's last event.
     pub(crate) async fn revision(&self, stream: &Stream) -> Result<ExpectedRevision, LogError> {
-        match self.read_stream(&self.name(stream), StreamRead::LAST).await {
+        let name = self.name(stream).await?;
+        match self.read_stream(&name, StreamRead::LAST).await {
             Ok(read) => match read.into_iter().next() {
                 Some(last) => {
-                    let (last, _) = recorded_event(&self.prefix, last)?;
+                    let (last, _) = recorded_event(&self.names, last)?;
                     self.note_event(&last);
                     Ok(ExpectedRevision::Exact(last.revision))
                 }
                 None => Err(deletion_error(0)),
             },
             Err(CallError::StreamNotFound) => {
-                self.check_never_deleted(stream).await.map(|()| ExpectedRevision::NoStream)
+                self.check_never_deleted(&name).await.map(|()| ExpectedRevision::NoStream)
             }
             Err(CallError::StreamDeleted) => Err(deletion_error(0)),
             Err(error) => Err(log_error(error)),
         }
+    }
+
+    /// The name of a stream on the server.
+    async fn name(&self, stream: &Stream) -> Result<String, LogError> {
+        Ok(self.names().await?.name(stream, GENERATION)?)
     }
 
     /// Reads the stream of this name on the server.
@@ -150,8 +158,8 @@ impl Store {
 
     /// Checks that a stream which the server does not have was not deleted. Only its settings say
     /// whether it was.
-    async fn check_never_deleted(&self, stream: &Stream) -> Result<(), LogError> {
-        match self.stream_settings(&self.name(stream)).await? {
+    async fn check_never_deleted(&self, name: &str) -> Result<(), LogError> {
+        match self.stream_settings(name).await? {
             Some((settings, position)) if hides_events(&settings) => Err(deletion_error(position)),
             _ => Ok(()),
         }

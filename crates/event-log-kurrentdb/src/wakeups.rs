@@ -110,7 +110,7 @@ async fn subscribe_once(sender: &Weak<watch::Sender<WakeUp>>, store: &Weak<Store
     let (connection, filter, mut tracker, after) = {
         let store = store.upgrade()?;
         let last_event = store.positions.last_event();
-        let tracker = GapTracker::new(&store.prefix, last_event);
+        let tracker = GapTracker::new(&store.names.prefix, last_event);
         (Arc::clone(&store.connection), store.filter(), tracker, store.positions.place_after(last_event))
     };
     let listening = subscribe(&connection, filter, after, |message| {

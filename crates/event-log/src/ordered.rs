@@ -35,7 +35,8 @@ pub enum OrderedError {
         /// The position of the log's end.
         head: u64,
     },
-    /// A stream is not at the revision that its next event expects.
+    /// A stream is not at the revision that its next event expects. Here and below the stream has
+    /// the name that the store shows.
     #[error("{stream} is at {actual:?}, so its next event cannot be revision {revision}")]
     Revision {
         /// The stream.
@@ -63,7 +64,9 @@ pub enum OrderedError {
     /// it has is no beginning of the events given.
     #[error("later events were recorded before revision {revision} of {stream}")]
     Overtaken {
-        /// The stream of the first event that was overtaken.
+        /// The index of the first event that was overtaken, among those given.
+        index: usize,
+        /// Its stream.
         stream: String,
         /// Its revision.
         revision: u64,

@@ -120,7 +120,7 @@ pub struct AppendReceipt {
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// The stream is not at the expected revision. Load, decide and append again.
-    #[error("stream {stream} is at {actual:?}, not at {expected:?}")]
+    #[error("the stream is at {actual:?}, not at {expected:?}")]
     Conflict {
         /// The stream.
         stream: Stream,
@@ -130,7 +130,7 @@ pub enum AppendError {
         actual: ExpectedRevision,
     },
     /// The append has no events or more than [`APPEND_EVENTS_MAX`]. A bug of the caller.
-    #[error("append of {count} events to {stream}: 1 to {APPEND_EVENTS_MAX} are allowed")]
+    #[error("append of {count} events: 1 to {APPEND_EVENTS_MAX} are allowed")]
     Count {
         /// The stream.
         stream: Stream,

@@ -18,7 +18,7 @@ use event_log::{ExpectedRevision, StoredEvent, history::push};
 use serde_json::{Value, json};
 
 use crate::support::{
-    DataDir, TestDatabase, ToolOutput,
+    DataDir, NAMING_KEY, TestDatabase, ToolOutput,
     builders::{new_event, number_retired},
     database, eventually, run,
     whole_log::read_stored,
@@ -263,6 +263,7 @@ async fn an_import_killed_half_way_and_repeated_ends_as_if_run_once() {
         let mut child = Command::new(env!("CARGO_BIN_EXE_allocation-ledger-under-test"))
             .args(import)
             .args(killed.store.arguments())
+            .env("LEDGER_NAMING_KEY", NAMING_KEY)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -12,7 +12,6 @@ use domain::{
     identifier::{CommandId, EventId},
 };
 use event_log::{ExpectedRevision, NewEvent, Salt, SharedLog, stored_event::encode_metadata};
-use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use event_log_postgres::PostgresLog;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -28,7 +27,7 @@ use uuid::Uuid;
 use crate::support::{
     Client, Program, StandIn, TestDatabase,
     builders::{metadata, now},
-    database, eventually, run, run_in,
+    database, eventually, log_at, run, run_in,
     tokens::{TestKey, person},
 };
 
@@ -349,7 +348,7 @@ async fn log_and_metrics_name_no_person() {
 #[tokio::test]
 async fn log_and_metrics_name_no_person_with_a_log_on_kurrentdb() {
     let (database, server) = (database().await, StandIn::start());
-    let log: SharedLog = Arc::new(KurrentLog::new(&server.url(), &StreamPrefix::default()).expect("a URL"));
+    let log: SharedLog = Arc::new(log_at(&server.url()));
     check_names_nobody(&database, &server.url(), async || Arc::clone(&log)).await;
 }
 

@@ -1,7 +1,7 @@
 //! `copy`: moves a log from one kind of store to another and back, continues after an interrupt,
 //! and refuses a wrong target.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{TimeDelta, Utc};
 use domain::Stream;
@@ -9,15 +9,15 @@ use event_log::{
     ExpectedRevision::{Exact, NoStream},
     NewEvent, RecordedEvent, SharedLog, contract,
 };
-use event_log_kurrentdb::{KurrentLog, StreamPrefix};
+use event_log_kurrentdb::NamingKey;
 use event_log_postgres::PostgresLog;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    DataDir, HttpAnswer, Nodes, Program, StandIn, TestDatabase, Tool, ToolOutput, database, eventually, log_at, run,
-    whole_log::read_recorded,
+    DataDir, HttpAnswer, NAMING_KEY, Nodes, Program, StandIn, TestDatabase, Tool, ToolOutput, database, eventually,
+    log_at, run, run_in, whole_log::read_recorded,
 };
 
 /// A made-up ledger of so many people, in a database.
@@ -46,7 +46,7 @@ async fn assert_copy_refused(from: &str, to: &str) -> String {
 }
 
 async fn kurrent(server: &StandIn) -> SharedLog {
-    Arc::new(KurrentLog::new(&server.url(), &StreamPrefix::default()).expect("a URL"))
+    Arc::new(log_at(&server.url()))
 }
 
 async fn postgres(database: &TestDatabase) -> SharedLog {
@@ -130,6 +130,62 @@ async fn a_log_copied_to_kurrentdb_and_back_gives_the_same_answers() {
             assert_eq!(answer(&after, &question).await, answer(&before, &question).await, "{question}");
         }
     }
+}
+
+/// The key is lost, the data are not: each event says its number.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_copied_under_a_new_naming_key_with_the_old_one_or_without_it() {
+    let (server, other) = (StandIn::start(), StandIn::start());
+    let (url, elsewhere, new_key) = (server.url(), other.url(), NamingKey::new_text());
+    let sizes = ["--prisoners", "20", "--years", "1", "--prisons", "2", "--event-store", &url];
+    let generated = run(&[&["generate"], &sizes[..]].concat()).await;
+    assert!(generated.status.success(), "{}", generated.stderr);
+    let events = read_recorded(&*kurrent(&server).await).await.len();
+    let copy_with = async |from_key: &str, to: &[&str]| {
+        let environment = [("LEDGER_FROM_NAMING_KEY", from_key), ("LEDGER_TO_NAMING_KEY", new_key.as_str())];
+        run_in(&environment, &[&["copy", "--json", "--from", &url, "--to"], to].concat()).await
+    };
+    let wrong = copy_with(&new_key, &[&elsewhere]).await;
+    assert_eq!(wrong.status.code(), Some(1), "{}", wrong.stdout);
+    assert!(wrong.stderr.contains("is not that of this ledger"), "{}", wrong.stderr);
+    // With the old key, to another place of the same server; and without it, to another server.
+    let places: [&[&str]; 2] = [&[&url, "--to-stream-prefix", "new-"], &[&elsewhere]];
+    for (from_key, to) in [NAMING_KEY, ""].into_iter().zip(places) {
+        let copied = copy_with(from_key, to).await;
+        assert!(copied.status.success(), "{}", copied.stderr);
+        let report: Value = serde_json::from_str(&copied.stdout).expect("one JSON object");
+        assert_eq!((&report["copied"], &report["verified"]), (&json!(events), &json!(true)));
+        assert_eq!(copied.stderr.contains("are not checked"), from_key.is_empty(), "{}", copied.stderr);
+    }
+    let again = run(&copy_arguments(&url, &elsewhere)).await;
+    assert!(again.stderr.contains("is not that of this ledger"), "the target has the new key: {}", again.stderr);
+
+    let raw = async |key: &str, place: &[&str]| {
+        let replayed =
+            run_in(&[("LEDGER_NAMING_KEY", key)], &[&["replay", "--raw", "--event-store"], place].concat()).await;
+        assert!(replayed.status.success(), "{}", replayed.stderr);
+        replayed.stdout
+    };
+    let of_source = raw(NAMING_KEY, &[&url]).await;
+    assert_eq!(of_source.lines().count(), events);
+    let copies = [raw(&new_key, &[&url, "--stream-prefix", "new-"]).await, raw(&new_key, &[&elsewhere]).await];
+    assert!(copies.iter().all(|copy| *copy == of_source), "the same to the byte");
+    // No name of the copy is one of the source.
+    let source = names(&server, "ledger-person-").await;
+    let [copies, elsewhere] = [names(&server, "new-person-").await, names(&other, "ledger-person-").await];
+    assert!(source.len() > 10 && copies == elsewhere && source.is_disjoint(&copies), "{source:?} {copies:?}");
+}
+
+/// The rest of the names of the streams on a server that begin so.
+async fn names(server: &StandIn, begin: &str) -> BTreeSet<String> {
+    let client = kurrentdb::Client::new(server.url().parse().expect("a URL")).expect("a client");
+    let options = kurrentdb::ReadAllOptions::default().position(kurrentdb::StreamPosition::Start);
+    let mut read = client.read_all(&options).await.expect("read");
+    let mut names = BTreeSet::new();
+    while let Some(event) = read.next().await.expect("read") {
+        names.extend(event.get_original_event().stream_id().strip_prefix(begin).map(str::to_owned));
+    }
+    names
 }
 
 /// After a kill or an interrupt, the same command copies the rest.

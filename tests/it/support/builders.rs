@@ -1,6 +1,6 @@
 //! Values and events for tests, each built in one place.
 
-use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use domain::{
     Event,
     event::RecordedBy,
@@ -11,7 +11,6 @@ use domain::{
     tier::TierSource,
 };
 use event_log::{Metadata, NewEvent, Salt, contract, encode};
-use kurrentdb::EventData;
 use uuid::Uuid;
 
 pub fn recorded_by(username: &str) -> RecordedBy {
@@ -39,16 +38,6 @@ pub fn new_event(event: &Event) -> NewEvent {
 /// An event of the contract of stores, with a number in a run of the contract.
 pub fn contract_event(run: Uuid, number: usize) -> NewEvent {
     contract::made_up_event(contract::made_up_event_id(run, number), Utc::now())
-}
-
-/// An event as earlier versions wrote it to KurrentDB: the server's event id is the ledger's.
-pub fn event_of_earlier_version(event: &NewEvent) -> EventData {
-    let recorded_at = event.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true);
-    let mut metadata =
-        format!(r#"{{"recordedAt":"{recorded_at}","appendId":"00000000000000ff","ledger":"#).into_bytes();
-    metadata.extend_from_slice(&event.metadata);
-    metadata.push(b'}');
-    EventData::binary(event.type_name.as_str(), event.data.clone()).id(event.event_id.0).metadata(metadata.into())
 }
 
 pub fn prison_code(code: &str) -> PrisonCode {

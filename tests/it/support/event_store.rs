@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use embedded_postgres::{Durability, Options, Server};
 use event_log::SharedLog;
-use event_log_kurrentdb::KurrentLog;
 use event_log_postgres::PostgresLog;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::OnceCell;
 
-use super::{DataDir, Nodes, Proxy, StandIn, Topology};
+use super::{DataDir, Nodes, Proxy, StandIn, Topology, log_at};
 
 /// An event store that no other test uses.
 pub struct EventStore {
@@ -114,9 +113,7 @@ impl EventStore {
                 let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.expect("connect to the log");
                 Arc::new(PostgresLog::connect(&pool).await.expect("the log"))
             }
-            Place::StandIn(_) | Place::Nodes(_) => {
-                Arc::new(KurrentLog::new(&url, &Default::default()).expect("the log"))
-            }
+            Place::StandIn(_) | Place::Nodes(_) => Arc::new(log_at(&url)),
         }
     }
 

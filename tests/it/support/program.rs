@@ -15,7 +15,7 @@ use nix::{
 };
 use reqwest::Method;
 
-use super::{Client, PATIENCE, TestDatabase, Topology, eventually, watchdog::Watchdog};
+use super::{Client, NAMING_KEY, PATIENCE, TestDatabase, Topology, eventually, watchdog::Watchdog};
 
 /// The program that `cargo` built.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_allocation-ledger-under-test");
@@ -211,9 +211,10 @@ impl RunningService {
 impl ProgramProcess {
     fn serve(environment: &[(&str, &str)], arguments: &[&str], stdout: Stdio) -> Self {
         let log = std::env::temp_dir().join(format!("ledger-test-{}.log", uuid::Uuid::new_v4().simple()));
-        let child = command(&["serve", "--listen", "127.0.0.1:0"])
+        let mut command = command(&["serve", "--listen", "127.0.0.1:0"]);
+        set_environment(&mut command, environment);
+        let child = command
             .args(arguments)
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(File::create(&log).expect("make the program's log"))
@@ -300,7 +301,7 @@ pub async fn run(arguments: &[&str]) -> ToolOutput {
 /// As [`run`], with additions to its environment.
 pub async fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> ToolOutput {
     let mut command = command(arguments);
-    command.envs(environment.iter().copied());
+    set_environment(&mut command, environment);
     run_command(command, "").await
 }
 
@@ -359,8 +360,21 @@ fn command(arguments: &[&str]) -> Command {
     }
     // The width of a terminal that is none of the program's.
     command.env_remove("COLUMNS");
+    for name in ["LEDGER_NAMING_KEY", "LEDGER_FROM_NAMING_KEY", "LEDGER_TO_NAMING_KEY"] {
+        command.env(name, NAMING_KEY);
+    }
     command.args(arguments);
     command
+}
+
+/// Adds to the environment of a program. An empty naming key takes the one of the tests away.
+fn set_environment(command: &mut Command, environment: &[(&str, &str)]) {
+    for (name, value) in environment {
+        match value.is_empty() && name.ends_with("NAMING_KEY") {
+            true => command.env_remove(name),
+            false => command.env(name, value),
+        };
+    }
 }
 
 fn read(path: &Path) -> String {

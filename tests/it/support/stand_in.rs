@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use domain::Stream;
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use nix::{
     sys::{
@@ -18,15 +19,41 @@ use nix::{
     },
     unistd::Pid,
 };
+use ring::hmac;
 
 use super::{DataDir, Proxy, certificates::CertificateFiles, eventually, watchdog::Watchdog};
 
 /// The stand-in that `cargo` built.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_kurrentdb-stand-in-under-test");
 
+/// The naming key of the ledgers of tests, in the environment of each program.
+pub const NAMING_KEY: &str = "00112233445566778899aabbccddeeff0123456789abcdeffedcba9876543210";
+
 /// The log with the default prefix on the server of a URL.
 pub fn log_at(url: &str) -> KurrentLog {
-    KurrentLog::new(url, &StreamPrefix::default()).expect("a URL")
+    log_with_key(url, Some(NAMING_KEY))
+}
+
+/// As [`log_at`], with another naming key or none.
+pub fn log_with_key(url: &str, key: Option<&str>) -> KurrentLog {
+    let key = key.map(|key| key.parse().expect("a naming key"));
+    KurrentLog::new(url, &StreamPrefix::default(), key).expect("a URL")
+}
+
+/// The name of a stream on the server, with the default prefix and [`NAMING_KEY`], worked out as
+/// the documentation says.
+pub fn server_name(stream: &Stream) -> String {
+    if let Stream::Prison(_) = stream {
+        return format!("ledger-{stream}");
+    }
+    let key: Vec<u8> = NAMING_KEY
+        .as_bytes()
+        .chunks(2)
+        .map(|digits| u8::from_str_radix(std::str::from_utf8(digits).expect("ASCII"), 16).expect("digits"))
+        .collect();
+    let digest = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("{stream}/0").as_bytes());
+    let digits: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("ledger-person-{digits}")
 }
 
 /// A running stand-in. Dropping it kills it, as `kill -9` does, and removes its file. So does the

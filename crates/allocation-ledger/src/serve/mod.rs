@@ -193,8 +193,14 @@ impl ServingLedger {
     /// As [`ServingLedger::stop`].
     pub async fn run_until_signal(mut self) -> anyhow::Result<()> {
         let signals = self.signals.clone();
+        let key_refusal = self.log.wait_for_key_refusal();
         tokio::select! {
             () = wait_for_signals(signals.clone(), 1) => tracing::info!("stopping"),
+            refusal = key_refusal => {
+                // Nothing was read or written, so nothing is left undone.
+                self.stop().await.unwrap_or_else(|error| tracing::debug!("a part ended before: {error:#}"));
+                return Err(refusal);
+            }
             ended = &mut self.http => {
                 let reason = ended.map_or_else(anyhow::Error::from, |()| anyhow!("it ended by itself"));
                 close(self.log, self.views).await?;

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use domain::identifier::PrisonCode;
 use embedded_postgres::ServerCondition;
-use event_log::{OrderedError, OrderedEvent, SharedLog, stored_event::refuse_older_log};
-use event_log_kurrentdb::{KurrentLog, KurrentOrderedWriter};
+use event_log::{LogError, OrderedError, OrderedEvent, SharedLog, stored_event::refuse_older_log};
+use event_log_kurrentdb::{KurrentLog, KurrentOrderedWriter, NamingKeyError};
 use event_log_postgres::{PostgresLog, PostgresOrderedWriter};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
@@ -115,6 +115,26 @@ impl LogStore {
                 failed(&error);
                 tokio::time::sleep(PREPARE_INTERVAL).await;
             }
+        }
+    }
+
+    /// Waits until the event store has said that its ledger has another naming key than this
+    /// program, and answers the error. Never ends otherwise.
+    pub fn wait_for_key_refusal(&self) -> impl Future<Output = anyhow::Error> + Send + use<> {
+        let log = match &self.backend {
+            LogBackend::Postgres(_) => None,
+            LogBackend::Kurrent(log) => Some(log.clone()),
+        };
+        async move {
+            if let Some(log) = log {
+                while let Err(error) = log.check_naming_key().await {
+                    if let Ok(refusal) = key_refusal(error) {
+                        return refusal.into();
+                    }
+                    tokio::time::sleep(PREPARE_INTERVAL).await;
+                }
+            }
+            std::future::pending().await
         }
     }
 
@@ -318,6 +338,8 @@ impl LogBackend {
                 let log = settings.kurrent_log(url)?;
                 let there = "reach the event store that --event-store names: is its server running, and the URL right?";
                 event_log::EventLog::head(&log).await.context(there)?;
+                let checked = log.check_naming_key().await;
+                checked.map_err(|error| key_refusal(error).map_or_else(anyhow::Error::from, anyhow::Error::from))?;
                 Ok(Self::Kurrent(log))
             }
             url_given => Ok(Self::Postgres(pool("--event-store", &url(url_given.as_ref(), postgres)).await?)),
@@ -416,6 +438,14 @@ async fn lock_imports(connection: &mut PgConnection, prison: &PrisonCode) -> any
         ),
         _ => anyhow::Error::new(error).context(TAKE_TURN),
     })
+}
+
+/// That a naming key is refused, where that is what an error of the log says.
+pub(crate) fn key_refusal(error: LogError) -> Result<NamingKeyError, LogError> {
+    match error {
+        LogError::Unavailable(reason) => reason.downcast().map(|refusal| *refusal).map_err(LogError::Unavailable),
+        error => Err(error),
+    }
 }
 
 fn in_postgres(log: PostgresLog) -> (SharedLog, Option<PgPool>) {

@@ -17,7 +17,7 @@ use self::{
     postgres::{pool, start_embedded, url},
 };
 pub(crate) use self::{
-    log_store::{LogStore, OrderedWriter},
+    log_store::{LogStore, OrderedWriter, key_refusal},
     postgres::{access_log_writer, connect_options, lazy_views, read_only},
 };
 use crate::shared_settings;

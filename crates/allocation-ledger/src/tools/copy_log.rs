@@ -61,6 +61,14 @@ pub struct CopySettings {
     /// server
     #[arg(long, value_name = "PREFIX", default_value_t)]
     to_stream_prefix: StreamPrefix,
+    /// The naming key of the log to copy, where that is on a KurrentDB server. Without it the log
+    /// is copied all the same, and the names of its streams are not checked
+    #[arg(long, env = "LEDGER_FROM_NAMING_KEY", value_name = "KEY", hide_env_values = true)]
+    from_naming_key: Option<String>,
+    /// The naming key of the log to copy into, where that is on a KurrentDB server. It may be a new
+    /// one
+    #[arg(long, env = "LEDGER_TO_NAMING_KEY", value_name = "KEY", hide_env_values = true)]
+    to_naming_key: Option<String>,
     /// Keep one append in flight to a KurrentDB server, for one that does not keep the order of
     /// many; slower by far
     #[arg(long)]
@@ -78,13 +86,28 @@ pub struct CopySettings {
 }
 
 impl CopySettings {
-    fn log(&self, place: &str, prefix: &StreamPrefix) -> shared_settings::LogSettings {
+    fn source(&self) -> shared_settings::LogSettings {
+        let log = self.log(&self.from, &self.from_stream_prefix, &self.from_naming_key);
+        shared_settings::LogSettings { can_lack_naming_key: true, ..log }
+    }
+
+    fn target(&self) -> shared_settings::LogSettings {
+        self.log(&self.to, &self.to_stream_prefix, &self.to_naming_key)
+    }
+
+    fn log(&self, place: &str, prefix: &StreamPrefix, key: &Option<String>) -> shared_settings::LogSettings {
         let (data_dir, event_store) = match place.contains("://") {
             true => (None, Some(place.to_owned())),
             false => (Some(PathBuf::from(place)), None),
         };
-        let postgres_bin = self.postgres_bin.clone();
-        shared_settings::LogSettings { data_dir, postgres_bin, event_store, stream_prefix: prefix.clone() }
+        shared_settings::LogSettings {
+            data_dir,
+            postgres_bin: self.postgres_bin.clone(),
+            event_store,
+            stream_prefix: prefix.clone(),
+            naming_key: key.clone(),
+            can_lack_naming_key: false,
+        }
     }
 }
 
@@ -99,13 +122,12 @@ pub async fn run(settings: &CopySettings) -> anyhow::Result<()> {
     if normalise_place(from) == normalise_place(to) && from_prefix == to_prefix {
         bail!("--from and --to name the same log");
     }
-    let source = settings.log(from, &settings.from_stream_prefix);
-    let source = LogStore::open_existing(&source).await.context("open the log to copy")?;
+    let source = LogStore::open_existing(&settings.source()).await.context("open the log to copy")?;
     let source = source.context("there is no ledger where --from says: is that the place meant?")?;
-    let target = settings.log(to, &settings.to_stream_prefix);
+    let target = settings.target();
     let CopyOutcome { events, found, since } = source
         .close_after(async |source| {
-            let log = settings.log(from, from_prefix);
+            let log = settings.source();
             let access_log =
                 source.access_log(&shared_settings::StoreSettings { log, views: settings.views.clone() })?;
             let end = source.log.head().await.context(READING)?;
@@ -206,7 +228,7 @@ async fn append(
         checked?;
         let ids = ordered.iter().map(|one| one.event.event_id).collect();
         appended = AppendedBatch { after: target_end, ids };
-        target_end = written.map_err(|error| explain_append_error(error, events, &places, &ordered))?;
+        target_end = written.map_err(|error| explain_append_error(error, events, &places))?;
         events += ordered.len() as u64;
         show(bar, last, events);
     };
@@ -246,12 +268,11 @@ impl AppendedBatch {
 
 /// Says what to do about an append that failed: go on, wait, find the other writer, or begin anew
 /// elsewhere. `places` has the positions of the events in the source.
-fn explain_append_error(error: OrderedError, events: u64, places: &[u64], ordered: &[OrderedEvent]) -> anyhow::Error {
+fn explain_append_error(error: OrderedError, events: u64, places: &[u64]) -> anyhow::Error {
     let context = match &error {
-        OrderedError::Overtaken { stream, revision, .. } => {
-            let is_it = |one: &OrderedEvent| one.revision == *revision && one.stream.to_string() == *stream;
-            let place = ordered.iter().position(is_it).and_then(|index| places.get(index));
-            let place = place.map_or_else(String::new, |place| format!(" at position {place} of the log to copy"));
+        OrderedError::Overtaken { index, .. } => {
+            let place =
+                places.get(*index).map_or_else(String::new, |place| format!(" at position {place} of the log to copy"));
             format!(
                 "the log to copy into is no copy any more, from the event{place} on: copy into another place, such as one \
                  with another --to-stream-prefix. With --one-at-a-time this cannot happen"

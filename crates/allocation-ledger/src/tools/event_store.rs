@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use event_log::{EventLog as _, SharedLog, contract};
-use event_log_kurrentdb::{KurrentLog, StreamPrefix};
+use event_log_kurrentdb::{KurrentLog, NamingKey, StreamPrefix};
 use event_log_postgres::PostgresLog;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -90,7 +90,8 @@ async fn try_in(database: &str) -> anyhow::Result<contract::ContractReport> {
 async fn check_kurrentdb(check: &CheckSettings) -> anyhow::Result<contract::ContractReport> {
     let run = Uuid::new_v4();
     let prefix = trial::stream_prefix("check", &check.stream_prefix, run);
-    let open = || KurrentLog::new(&check.url, &prefix);
+    let key: NamingKey = NamingKey::new_text().parse()?;
+    let open = || KurrentLog::new(&check.url, &prefix, Some(key.clone()));
     // Two ways to one store, as two processes would have.
     let (one, other) = (open()?, open()?);
     one.head().await.context("reach the event store: is its server running, and the URL right?")?;

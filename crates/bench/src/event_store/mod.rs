@@ -22,7 +22,7 @@ use allocation_ledger::{
 };
 use anyhow::{Context as _, bail};
 use command::policies;
-use event_log_kurrentdb::{KurrentLog, StreamPrefix};
+use event_log_kurrentdb::{KurrentLog, NamingKey, StreamPrefix};
 use tokio::process::Command;
 use uuid::Uuid;
 
@@ -121,13 +121,16 @@ async fn remove(places: &[LedgerPlace], views: Option<TrialDatabase>) -> anyhow:
 struct LedgerPlace {
     url: String,
     prefix: StreamPrefix,
+    naming_key: String,
     log: KurrentLog,
 }
 
 impl LedgerPlace {
     fn new(url: &str, root: &StreamPrefix, name: &str) -> anyhow::Result<Self> {
         let prefix: StreamPrefix = format!("{root}{name}-").parse()?;
-        Ok(Self { url: url.to_owned(), log: KurrentLog::new(url, &prefix)?, prefix })
+        let naming_key = NamingKey::new_text();
+        let log = KurrentLog::new(url, &prefix, Some(naming_key.parse()?))?;
+        Ok(Self { url: url.to_owned(), prefix, naming_key, log })
     }
 
     /// The program, whose ledger is here. Its environment is not seen by other users, unlike its
@@ -135,6 +138,7 @@ impl LedgerPlace {
     fn program(&self, views: Option<&str>) -> anyhow::Result<Command> {
         let mut command = program::program()?;
         command.env("LEDGER_EVENT_STORE", &self.url).env("LEDGER_STREAM_PREFIX", self.prefix.to_string());
+        command.env("LEDGER_NAMING_KEY", &self.naming_key);
         if let Some(views) = views {
             command.env("LEDGER_VIEWS", views);
         }
@@ -188,6 +192,7 @@ impl ServerBench<'_> {
         let mut copy = from.program(None)?;
         copy.args(["copy", "--from", &from.url, "--from-stream-prefix"]).arg(from.prefix.to_string());
         copy.args(["--to", &to.url, "--to-stream-prefix"]).arg(to.prefix.to_string());
+        copy.env("LEDGER_FROM_NAMING_KEY", &from.naming_key).env("LEDGER_TO_NAMING_KEY", &to.naming_key);
         let copied = run_tool(copy, "copy").await?.taken;
         table.rate("copy, events", table::per_second(events, copied), pipelined, 0.5);
         Ok((events, plain_read))

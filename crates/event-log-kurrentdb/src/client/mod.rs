@@ -63,7 +63,6 @@ pub(crate) struct ServerPosition {
 /// An event as the server holds it.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerEvent {
-    pub(crate) id: Uuid,
     pub(crate) type_name: String,
     pub(crate) stream: String,
     pub(crate) revision: u64,
@@ -394,7 +393,6 @@ fn stored_event(event: Option<kurrentdb_protocol::RecordedEvent>) -> Result<Serv
     let unexpected = || CallError::Unexpected("an event that is none");
     let mut event = event.ok_or_else(unexpected)?;
     Ok(ServerEvent {
-        id: own_uuid(event.id).ok_or_else(unexpected)?,
         type_name: event.metadata.remove("type").unwrap_or_default(),
         stream: event.stream.ok_or_else(unexpected)?.stream_name,
         revision: event.revision,

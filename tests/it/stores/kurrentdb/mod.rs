@@ -7,6 +7,7 @@ mod damage;
 mod faults;
 mod instants;
 mod keys;
+mod names;
 mod ordered;
 mod pages;
 mod round_trips;
@@ -21,7 +22,7 @@ use domain::Stream;
 use event_log::{
     AppendError, AppendReceipt, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    FollowerItem, LogError, RecordedEvent, SharedLog, contract,
+    FollowerItem, LogError, SharedLog, contract,
 };
 use event_log_kurrentdb::KurrentLog;
 use futures::{StreamExt as _, future::join_all};
@@ -29,11 +30,7 @@ use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{
-    StandIn,
-    builders::{contract_event, event_of_earlier_version},
-    eventually, log_at,
-};
+use crate::support::{NAMING_KEY, StandIn, builders::contract_event, eventually, log_at, server_name};
 
 fn log(server: &StandIn) -> KurrentLog {
     log_at(&server.url())
@@ -104,8 +101,9 @@ async fn foreign_events_on_the_server_are_left_out() {
     let server = StandIn::start();
     let (log, client) = (log(&server), client(&server));
     // The prefix of another ledger may begin with this ledger's prefix.
-    let others = KurrentLog::new(&server.url(), &"ledger-others-".parse().expect("a prefix")).expect("a URL");
-    for stream in ["ledger", "ledger-accounts", "Ledger-prisoner-A1234BC", "prisoner-A1234BC", "x-ledger-prison-LEI"] {
+    let key = Some(NAMING_KEY.parse().expect("a naming key"));
+    let others = KurrentLog::new(&server.url(), &"ledger-others-".parse().expect("a prefix"), key).expect("a URL");
+    for stream in ["ledger", "ledger-accounts", "ledger-person-0a", "prisoner-A1234BC", "x-ledger-prison-LEI"] {
         write_foreign(&client, stream).await;
     }
     assert_eq!((log.head().await.expect("the head"), positions(&log, 0).await), (0, vec![]));
@@ -129,7 +127,7 @@ async fn an_event_is_stored_as_readable_json() {
     let (run, number) = (Uuid::new_v4(), 4);
     let given = contract_event(run, number);
     let appended = log(&server).append(&stream(run, 0), NoStream, vec![given.clone()]).await.expect("append");
-    let name = format!("ledger-{}", stream(run, 0));
+    let name = server_name(&stream(run, 0));
     let mut read = client(&server).read_stream(name, &ReadStreamOptions::default()).await.expect("read");
     let kept = read.next().await.expect("read").and_then(|event| event.event).expect("an event");
     assert_ne!(kept.id, given.event_id.0, "the server's id is that of the call");
@@ -139,32 +137,8 @@ async fn an_event_is_stored_as_readable_json() {
     let recorded_at = appended.events[0].1.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     assert_eq!((&metadata["recordedAt"], &metadata["ledger"]), (&json!(recorded_at), &json!({"schemaVersion": 1})));
     assert_eq!(metadata["eventId"], json!(given.event_id));
-}
-
-/// A log may begin with events that an earlier version wrote.
-#[tokio::test]
-async fn events_of_an_earlier_version_are_read_and_repeated_beside_those_of_this_one() {
-    let server = StandIn::start();
-    let (log, run) = (log(&server), Uuid::new_v4());
-    let events = [0, 1, 2].map(|number| contract_event(run, number));
-    let name = format!("ledger-{}", stream(run, 0));
-    let earlier: Vec<_> = events[..2].iter().map(event_of_earlier_version).collect();
-    client(&server).append_to_stream(name, &AppendToStreamOptions::default(), earlier).await.expect("append");
-    let later = log.append(&stream(run, 0), Exact(1), vec![events[2].clone()]).await.expect("append");
-
-    let read = log.read_all(0, 10).await.expect("read");
-    assert_eq!(read, log.read_stream(&stream(run, 0), 0, 10).await.expect("read"));
-    let given = |event: &RecordedEvent| (event.event_id, event.recorded_at, event.metadata.clone(), event.data.clone());
-    let expected = events.each_ref().map(|event| {
-        (event.event_id, domain::moment::normalise(event.recorded_at), event.metadata.clone(), event.data.clone())
-    });
-    assert_eq!(read.iter().map(given).collect::<Vec<_>>(), expected);
-
-    let again = log.append(&stream(run, 0), NoStream, events[..2].to_vec()).await.expect("the same");
-    let answered: Vec<_> = read[..2].iter().map(|event| (event.position, event.recorded_at)).collect();
-    assert_eq!((again.repeated, again.revision, again.events), (true, 1, answered));
-    let across = log.append(&stream(run, 0), Exact(0), events[1..].to_vec()).await.expect("the same");
-    assert_eq!((across.repeated, across.position), (true, later.position));
+    let of_name = (&metadata["stream"], &metadata["generation"]);
+    assert_eq!(of_name, (&json!(stream(run, 0).to_string()), &json!(0)));
 }
 
 #[tokio::test]

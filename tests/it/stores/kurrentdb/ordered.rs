@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{client, log, stream, write_foreign};
 use crate::support::{
-    Nodes, Proxy, StandIn, builders::contract_event, eventually, log_at, random_numbers::RandomNumbers,
+    Nodes, Proxy, StandIn, builders::contract_event, eventually, log_at, random_numbers::RandomNumbers, server_name,
     whole_log::read_recorded,
 };
 
@@ -218,7 +218,7 @@ async fn after_a_conflict_nothing_more_is_sent_and_the_error_names_the_event() {
 async fn an_event_of_another_program_in_the_way_is_named_with_the_first_event_overtaken() {
     let server = StandIn::start();
     let events = single_events();
-    write_foreign(&client(&server), &format!("ledger-{}", events[100].stream)).await;
+    write_foreign(&client(&server), &server_name(&events[100].stream)).await;
     let error = KurrentOrderedWriter::new(&log(&server)).append(&events).await.expect_err("it is in the way");
     assert_names(&error, &events[100]);
     let OrderedError::Overtaken { reason: Some(reason), .. } = error else { panic!("{error:?}") };
@@ -243,7 +243,7 @@ async fn an_event_that_the_server_does_not_take_ends_the_log_before_it() {
     let server = StandIn::start();
     let mut events = single_events();
     // The server takes a mebibyte.
-    events[200].event.data = vec![b'1'; 1024 * 1024 - 200].into();
+    events[200].event.data = vec![b'1'; 1024 * 1024 - 300].into();
     events[400].event.data = vec![b'1'; 1024 * 1024].into();
     let error = KurrentOrderedWriter::new(&log(&server)).append(&events).await.expect_err("it is too large");
     assert_names(&error, &events[400]);
@@ -254,6 +254,6 @@ async fn an_event_that_the_server_does_not_take_ends_the_log_before_it() {
 /// Checks that an error names an event by its stream and revision.
 fn assert_names(error: &OrderedError, event: &OrderedEvent) {
     let said = error.to_string();
-    assert!(said.contains(&event.stream.to_string()), "{said}");
+    assert!(said.contains(&server_name(&event.stream)), "{said}");
     assert!(said.contains(&format!("revision {}", event.revision)), "{said}");
 }

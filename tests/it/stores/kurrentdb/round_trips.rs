@@ -19,7 +19,7 @@ async fn an_append_of_one_event_is_one_call_and_a_repeat_is_read_back() {
     let server = StandIn::start();
     let (one, other, client) = (log(&server), log(&server), client(&server));
     let run = Uuid::new_v4();
-    let (stream, name) = (stream(run, 0), format!("ledger-{}", stream(run, 0)));
+    let (stream, name) = (stream(run, 0), server_name(&stream(run, 0)));
     let first = one.append(&stream, NoStream, vec![contract_event(run, 0)]).await.expect("append");
     let second = one.append(&stream, Exact(0), vec![contract_event(run, 1)]).await.expect("append");
     assert_eq!(calls(&client, &name).await, ["append it", "append it"]);
@@ -48,7 +48,7 @@ async fn an_append_waits_until_the_server_shows_the_event_in_its_place() {
     let server = StandIn::start();
     let (writer, client) = (log(&server), client(&server));
     let run = Uuid::new_v4();
-    let (stream, name) = (stream(run, 0), format!("ledger-{}", stream(run, 0)));
+    let (stream, name) = (stream(run, 0), server_name(&stream(run, 0)));
     let begin = vec![contract_event(run, 0), contract_event(run, 1)];
     writer.append(&stream, NoStream, begin).await.expect("append");
     let [there, another] = [2, 3].map(|number| vec![contract_event(run, number)]);
@@ -91,7 +91,10 @@ async fn a_command_on_a_known_case_is_one_call_and_on_a_new_case_two_in_sequence
         let path = format!("/prisoners/{number}/tier");
         assert_recorded(&program.client().post(&path, &json!({ "tier": tier })).await);
     };
-    let calls = async |number: &str| calls(&client, &format!("ledger-prisoner-{number}")).await;
+    let calls = async |number: &str| {
+        let stream = format!("prisoner-{number}").parse().expect("a stream");
+        calls(&client, &server_name(&stream)).await
+    };
     let both_reads = async |number: &str| {
         eventually("a stream and its settings to be read", async || {
             let mut calls = calls(number).await;

@@ -16,7 +16,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
 use super::{append_nine, client, contract_event, log, made_up_data, positions, stream};
-use crate::support::{StandIn, eventually, log_at};
+use crate::support::{StandIn, eventually, log_at, server_name};
 
 /// Foreign events in one append.
 const BATCH_EVENTS: usize = 5_000;
@@ -248,7 +248,7 @@ async fn a_change_of_settings_among_foreign_events_is_noticed() {
     let server = StandIn::start();
     let (log, client) = (log(&server), client(&server));
     let (run, last) = append_nine(&log).await;
-    let name = format!("ledger-{}", stream(run, 0));
+    let name = server_name(&stream(run, 0));
     let ask = async || assert_eq!(positions(&log, last.position).await, [0; 0]);
     write_foreign_events(&client, 20_000).await;
     wait_until_cheap(&client, "reading", ask).await;

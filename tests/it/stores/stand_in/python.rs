@@ -7,15 +7,13 @@ use event_log::{
     ExpectedRevision::{self, Exact, NoStream},
     NewEvent, Snapshot,
 };
-use event_log_kurrentdb::{KurrentLog, StreamPrefix};
-use kurrentdb::{AppendToStreamOptions, StreamState};
+use kurrentdb::StreamState;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{append, client};
 use crate::support::{
-    StandIn,
-    builders::event_of_earlier_version,
+    StandIn, log_at,
     python::{python_with, run_script},
     run,
 };
@@ -27,7 +25,7 @@ const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/kur
 async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
     let Some(python) = python_with("kurrentdbclient") else { return };
     let server = StandIn::start();
-    let log = KurrentLog::new(&server.url(), &StreamPrefix::default()).expect("a URL");
+    let log = log_at(&server.url());
     let run = Uuid::new_v4();
     let second = Utc::now().trunc_subsecs(0);
     // Times with no, three and six digits of a second; bytes that would change if they were
@@ -53,14 +51,7 @@ async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
             metadata: metadata.into(),
             data: data.into(),
         };
-        // The second as an earlier version wrote it.
-        if number == 1 {
-            let (name, options) = (format!("ledger-{stream}"), AppendToStreamOptions::default());
-            let event = event_of_earlier_version(&event);
-            client(&server).append_to_stream(name, &options, event).await.expect("append");
-        } else {
-            log.append(&stream, revision, vec![event]).await.expect("append");
-        }
+        log.append(&stream, revision, vec![event]).await.expect("append");
         append(&client(&server), "somebody-elses", StreamState::Any, [number as u64]).await.expect("append");
         expected += &format!(
             r#"{{"stream":"{stream}","revision":{},"eventId":"{}","type":"ContractTried","recordedAt":{},"metadata":{metadata},"data":{data}}}"#,

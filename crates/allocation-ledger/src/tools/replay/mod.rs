@@ -114,7 +114,8 @@ fn parse_until(text: &str) -> Result<DateTime<Utc>, String> {
 /// There is no such position, the log is out of reach or damaged, or it was interrupted without
 /// `--follow`.
 pub async fn run(settings: &ReplaySettings) -> anyhow::Result<()> {
-    LogStore::with_existing(&settings.stores.log, async |store| replay(settings, store).await).await
+    let log = shared_settings::LogSettings { can_lack_naming_key: true, ..settings.stores.log.clone() };
+    LogStore::with_existing(&log, async |store| replay(settings, store).await).await
 }
 
 async fn replay(settings: &ReplaySettings, store: &LogStore) -> anyhow::Result<()> {

@@ -1,0 +1,121 @@
+//! The check that this process has the ledger's naming key.
+//!
+//! The key's fingerprint is in a stream of its own, outside the ledger's prefix. The first append
+//! to a ledger, or `prepare`, stores it, and of two that do so at once the first one counts. From
+//! then on a process with another key reads and writes nothing: it would look for each person in a
+//! stream that does not exist.
+//!
+//! Where the stream was lost, the key must be the one that named the streams of the log.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use event_log::{LogError, LogPage, PAGE_EVENTS_MAX, PageNext};
+use kurrentdb_protocol::ExpectedRevision as StreamState;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    client::{CallError, NewServerEvent, StreamRead},
+    paging::PageReader,
+    store::{Store, log_error},
+    stream_names::{NamingKeyError, StreamNames},
+};
+
+/// The name of the stream, after the prefix.
+const STREAM: &str = "naming-key";
+
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    fingerprint: String,
+}
+
+impl From<NamingKeyError> for LogError {
+    fn from(error: NamingKeyError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+impl Store {
+    /// The names of the ledger's streams, for a reader.
+    ///
+    /// # Errors
+    /// The ledger has another key, or the server is out of reach.
+    pub(crate) async fn names(&self) -> Result<&StreamNames, LogError> {
+        if let Some(key) = &self.names.key
+            && !self.is_key_confirmed.load(Ordering::Relaxed)
+            && let Some(stored) = self.stored_fingerprint().await?
+        {
+            if stored != key.fingerprint() {
+                return Err(NamingKeyError::Other.into());
+            }
+            self.is_key_confirmed.store(true, Ordering::Relaxed);
+        }
+        Ok(&self.names)
+    }
+
+    /// As [`Self::names`], for a writer: the key becomes the ledger's where that has none.
+    pub(crate) async fn names_to_write(self: &Arc<Self>) -> Result<&StreamNames, LogError> {
+        let key = self.names.key.as_ref().ok_or(NamingKeyError::Missing)?;
+        let names = self.names().await?;
+        if !self.is_key_confirmed.load(Ordering::Relaxed) {
+            if self.positions.last_event() > 0 {
+                self.check_log_has_names_of_key().await?;
+            }
+            self.store_fingerprint(key.fingerprint()).await?;
+            self.names().await?;
+        }
+        Ok(names)
+    }
+
+    /// Whether a naming key is known to be the ledger's.
+    pub(crate) async fn has_naming_key(&self) -> Result<bool, LogError> {
+        Ok(self.stored_fingerprint().await?.is_some())
+    }
+
+    pub(crate) fn naming_key_stream(&self) -> String {
+        self.names.prefix.stream_beside(STREAM)
+    }
+
+    async fn stored_fingerprint(&self) -> Result<Option<String>, LogError> {
+        let read = match self.read_stream(&self.naming_key_stream(), StreamRead::LAST).await {
+            Err(CallError::StreamNotFound) => return Ok(None),
+            read => read.map_err(log_error)?,
+        };
+        let stored = read.first().map(|event| serde_json::from_slice::<StoredKey>(&event.data)).transpose();
+        let stored = stored.map_err(|error| LogError::Unavailable(error.into()))?;
+        Ok(stored.map(|stored| stored.fingerprint))
+    }
+
+    /// Stores the fingerprint, unless another one is there.
+    async fn store_fingerprint(&self, fingerprint: String) -> Result<(), LogError> {
+        let stored = serde_json::to_vec(&StoredKey { fingerprint });
+        let event = NewServerEvent {
+            id: Uuid::new_v4(),
+            type_name: "NamingKeyChosen".to_owned(),
+            is_json: true,
+            metadata: Bytes::new(),
+            data: stored.map_err(|error| LogError::Unavailable(error.into()))?.into(),
+        };
+        match self.send_to(&self.naming_key_stream(), StreamState::NoStream(()), &[event]).await {
+            Ok(_) | Err(CallError::WrongRevision { .. }) => Ok(()),
+            Err(error) => Err(log_error(error)),
+        }
+    }
+
+    /// Reads the log up to the first event of a person, whose stream the key must have named.
+    async fn check_log_has_names_of_key(self: &Arc<Self>) -> Result<(), LogError> {
+        let (mut after, mut reader) = (0, PageReader::after(0));
+        loop {
+            let LogPage { events, next } = self.page(after, PAGE_EVENTS_MAX, &mut reader).await?;
+            if events.iter().any(|event| event.stream.person().is_some()) {
+                return Ok(());
+            }
+            match next {
+                PageNext::Damage(error) => return Err(error),
+                PageNext::LogEnd => return Ok(()),
+                PageNext::MoreEvents => after = events.last().map_or(after, |last| last.position),
+            }
+        }
+    }
+}
