@@ -1,4 +1,4 @@
--- Version 11 of the views; checksum of the tables: 4170f44b075112f1.
+-- Version 12 of the views; checksum of the tables: f6c1a3042300a177.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -188,7 +188,9 @@ CREATE TABLE allocation (
     nomis_booking_id bigint,
     days_waited integer,
     waiting_since timestamptz,
-    waited_because text
+    waited_because text,
+    received_at timestamptz,
+    days_from_reception integer
 );
 COMMENT ON TABLE allocation IS 'One row an allocation or reallocation of a primary POM, voided ones left out.';
 COMMENT ON COLUMN allocation.prisoner_number IS 'NOMS number.';
@@ -215,6 +217,8 @@ COMMENT ON COLUMN allocation.nomis_booking_id IS 'NOMIS booking, where a client 
 COMMENT ON COLUMN allocation.days_waited IS 'For an allocation: calendar days in London that the case had been waiting.';
 COMMENT ON COLUMN allocation.waiting_since IS 'For an allocation: since when it had been waiting.';
 COMMENT ON COLUMN allocation.waited_because IS 'What began that wait: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.';
+COMMENT ON COLUMN allocation.received_at IS 'For an allocation: when the person was received at the prison, if the ledger was told.';
+COMMENT ON COLUMN allocation.days_from_reception IS 'For an allocation: calendar days in London from that reception.';
 
 CREATE TABLE prison (
     prison_code text NOT NULL,

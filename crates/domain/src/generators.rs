@@ -16,9 +16,9 @@ use crate::{
     prisoner::{
         Allocate, AllocateCoworker, AllocateWithTier, AllocationReference, Arrangements, ChoiceReasons, Command,
         CommandKind, Deallocate, DeallocationTrigger, EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings,
-        MergedPast, OfficerRole, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired, Reallocate, Release,
-        ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer,
-        VoidEntries, Waiting, WaitingReason,
+        MergedPast, OfficerRole, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired, Reallocate, Received,
+        Reception, ReceptionReason, Release, ResponsibilityOverridden, ResponsibilityOverrideReason,
+        ResponsibleService, TierAssigned, Transfer, VoidEntries, Waiting, WaitingReason,
     },
     tier::{RoshLevel, Tier, TierSource},
 };
@@ -37,7 +37,8 @@ fn weight(kind: CommandKind) -> u32 {
         CommandKind::Allocate | CommandKind::Reallocate => 4,
         CommandKind::AssignTier | CommandKind::AllocateCoworker | CommandKind::PlanHandover | CommandKind::Void => 3,
         CommandKind::AllocateWithTier | CommandKind::EndPomRole | CommandKind::VoidEntries => 2,
-        CommandKind::Deallocate
+        CommandKind::Receive
+        | CommandKind::Deallocate
         | CommandKind::RemoveCoworker
         | CommandKind::AssignCommunityManager
         | CommandKind::RemoveCommunityManager
@@ -52,6 +53,7 @@ fn weight(kind: CommandKind) -> u32 {
 
 fn case_command(kind: CommandKind) -> BoxedStrategy<Command> {
     match kind {
+        CommandKind::Receive => received().prop_map(Command::Receive).boxed(),
         CommandKind::AssignTier => tier_assigned().prop_map(Command::AssignTier).boxed(),
         CommandKind::Allocate => (prison(), staff_id(), reasons())
             .prop_map(|(prison, staff_id, reasons)| Command::Allocate(Allocate { prison, staff_id, reasons }))
@@ -206,6 +208,14 @@ fn tier_assigned() -> impl Strategy<Value = TierAssigned> {
     )
 }
 
+fn received() -> impl Strategy<Value = Received> {
+    (prison(), select(ReceptionReason::ALL)).prop_map(|(prison, reason)| Received { prison, reason })
+}
+
+fn reception() -> impl Strategy<Value = Reception> {
+    select(ReceptionReason::ALL).prop_map(|reason| Reception { since: DateTime::UNIX_EPOCH, reason })
+}
+
 fn reasons() -> impl Strategy<Value = ChoiceReasons> {
     prop::option::weighted(REASONS_GIVEN_SHARE, Just(())).prop_map(|given| match given {
         Some(()) => ChoiceReasons {
@@ -269,10 +279,12 @@ fn past() -> impl Strategy<Value = MergedPast> {
     let since = prop::option::of(Just(long_ago));
     let waiting =
         prop::option::of(select(WaitingReason::ALL).prop_map(move |reason| Waiting { since: long_ago, reason }));
-    (prop::bool::ANY, since, waiting).prop_map(|(ever_allocated, since, waiting)| MergedPast {
+    let reception = prop::option::of(reception());
+    (prop::bool::ANY, since, reception, waiting).prop_map(|(ever_allocated, since, reception, waiting)| MergedPast {
         ever_allocated,
         crn: None,
         left_at: since,
+        reception,
         waiting,
         primary_pom_since: since,
         allocation: Some(AllocationReference { prisoner_number: prisoner_number("C1234BC"), revision: 1 }),

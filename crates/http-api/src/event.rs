@@ -106,7 +106,8 @@ const fn free_texts_of_case(event_type: PrisonerEventType) -> &'static [&'static
         PrisonerEventType::ResponsibilityOverridden | PrisonerEventType::ResponsibilityOverrideRemoved => &["/detail"],
         PrisonerEventType::EntryVoided => &["/reason"],
         PrisonerEventType::PrisonerNumberMerged => &["/held/responsibilityOverride/detail"],
-        PrisonerEventType::TierAssigned
+        PrisonerEventType::Received
+        | PrisonerEventType::TierAssigned
         | PrisonerEventType::Deallocated
         | PrisonerEventType::CoworkerAllocated
         | PrisonerEventType::CoworkerReallocated

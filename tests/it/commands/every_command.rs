@@ -96,6 +96,8 @@ async fn every_command_about_the_pom_of_a_case_is_recorded_once() {
     let revision = &answer.body["events"][0]["revision"];
     let void = json!({"revision": revision, "reason": "Another person"});
     check_recorded(&ledger, "POST /prisoners/A1234BC/voids", void, &["EntryVoided"]).await;
+    let reception = at("2026-01-16", json!({"prison": "LEI", "reason": "READMISSION"}));
+    check_recorded(&ledger, "POST /prisoners/A1234BC/receptions", reception, &["Received"]).await;
     let outside = json!({"trigger": "LEGAL_STATUS_CHANGED"});
     check_recorded(&ledger, "POST /prisoners/A1234BC/deallocations", outside, &["Deallocated"]).await;
     let merge = json!({"removedNumber": "A9999ZZ"});

@@ -267,7 +267,7 @@ async fn tags_are_in_the_order_of_reading_writing_and_the_older_services() {
 }
 
 /// The verbs that the ids of operations begin with, of those that record something.
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "allocate",
     "assign",
     "change",
@@ -279,6 +279,7 @@ const VERBS: [&str; 19] = [
     "override",
     "plan",
     "reallocate",
+    "receive",
     "record",
     "register",
     "release",

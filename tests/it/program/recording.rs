@@ -38,7 +38,7 @@ async fn run_page(client: &Client) -> usize {
 
 async fn assert_page_works(program: &Program) {
     let client = program.client();
-    assert_eq!(run_page(client).await, 11);
+    assert_eq!(run_page(client).await, 12);
     let history = client.get(&format!("{CASE}/history?limit=100")).await.body;
     let types: Vec<&str> =
         history.as_array().expect("entries").iter().filter_map(|entry| entry["type"].as_str()).collect();

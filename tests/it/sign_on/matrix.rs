@@ -66,6 +66,7 @@ pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("POST", "/prisoners/{prisonerNumber}/handover-plans", Command),
     ("POST", "/prisoners/{prisonerNumber}/merges", Command),
     ("POST", "/prisoners/{prisonerNumber}/reallocations", Command),
+    ("POST", "/prisoners/{prisonerNumber}/receptions", Command),
     ("POST", "/prisoners/{prisonerNumber}/releases", Command),
     ("DELETE", "/prisoners/{prisonerNumber}/responsibility-override", Command),
     ("PUT", "/prisoners/{prisonerNumber}/responsibility-override", Command),

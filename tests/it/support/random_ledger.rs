@@ -12,8 +12,8 @@ use domain::{
     officer::{PomKind, WorkingPattern},
     prison,
     prisoner::{
-        self, Allocate, ChoiceReasons, Command, CommandKind, OverrideReason, PrisonerNumberRetired,
-        RecommendationPolicy, TierAssigned, merge_of,
+        self, Allocate, ChoiceReasons, Command, CommandKind, OverrideReason, PrisonerNumberRetired, Received,
+        ReceptionReason, RecommendationPolicy, TierAssigned, merge_of,
     },
 };
 use event_log::{ExpectedRevision, Metadata, Salt, SharedLog, encode, history::push, stored_event::encode_metadata};
@@ -223,6 +223,10 @@ pub fn tier(tier: &str, prison: Option<&str>) -> Command {
         prison: prison.map(prison_code),
         ..manual_tier(tier)
     })
+}
+
+pub fn receive(prison: &str) -> Command {
+    Command::Receive(Received { prison: prison_code(prison), reason: ReceptionReason::NewAdmission })
 }
 
 pub fn allocate(prison: &str, pom: i64, note: &str) -> Command {

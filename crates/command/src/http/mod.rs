@@ -28,6 +28,7 @@ mod pom_details;
 mod pom_registration;
 mod pom_status;
 mod reallocation;
+mod reception;
 mod release;
 mod responsibility_override;
 mod responsibility_override_removal;
@@ -65,6 +66,7 @@ fn routes() -> GuardedRouter<Service> {
         .described(Access::Commands, routes!(nomis_contact::record_nomis_contact))
         .described(Access::Commands, routes!(nomis_contact_removal::confirm_nomis_contact_removal))
         .described(Access::Commands, routes!(bulk_reallocation::reallocate_in_bulk))
+        .described(Access::Commands, routes!(reception::receive))
         .described(Access::Commands, routes!(tier::assign_tier))
         .described(Access::Commands, routes!(allocation::allocate))
         .described(Access::Commands, routes!(reallocation::reallocate))

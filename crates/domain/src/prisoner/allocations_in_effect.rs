@@ -4,7 +4,7 @@ use crate::{
     event::Entry,
     identifier::PrisonCode,
     officer::Pom,
-    prisoner::{Choice, History, PrisonerEvent, State, Waiting},
+    prisoner::{Choice, History, PrisonerEvent, Reception, State, Waiting},
 };
 
 /// An allocation or a reallocation of the primary POM that was not voided.
@@ -24,6 +24,8 @@ pub struct Allocation<'a> {
     pub choice: &'a Choice,
     /// For an allocation: the wait that it ended, where the case had been seen waiting.
     pub waiting: Option<Waiting>,
+    /// For an allocation: the reception by which the person came to the prison, if that is known.
+    pub reception: Option<Reception>,
 }
 
 impl Allocation<'_> {
@@ -31,6 +33,13 @@ impl Allocation<'_> {
     #[must_use]
     pub fn days_waited(&self) -> Option<i32> {
         let days = self.waiting?.days_at(self.entry.effective_at);
+        Some(i32::try_from(days).unwrap_or(i32::MAX))
+    }
+
+    /// How many calendar days before it the person had been received at the prison.
+    #[must_use]
+    pub fn days_from_reception(&self) -> Option<i32> {
+        let days = self.reception?.days_at(self.entry.effective_at);
         Some(i32::try_from(days).unwrap_or(i32::MAX))
     }
 }
@@ -42,7 +51,9 @@ pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
     let mut state = State::default();
     for entry in history.in_effective_order() {
         let waiting = state.waiting;
+        // An allocation at another prison ends the stay of the reception.
         state.apply(entry);
+        let reception = state.reception;
         allocations.extend(match &entry.event {
             PrisonerEvent::AllocationMade(made) => Some(Allocation {
                 entry,
@@ -52,6 +63,7 @@ pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
                 reason: None,
                 choice: &made.choice,
                 waiting,
+                reception,
             }),
             PrisonerEvent::Reallocated(moved) => Some(Allocation {
                 entry,
@@ -61,6 +73,7 @@ pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
                 reason: Some(&moved.reason),
                 choice: &moved.choice,
                 waiting: None,
+                reception: None,
             }),
             _ => None,
         });

@@ -13,7 +13,7 @@ use crate::{
     officer::CommunityManager,
     prison,
     prisoner::{
-        DeallocationTrigger, EntryVoided, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired,
+        DeallocationTrigger, EntryVoided, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired, Received,
         RecommendationPolicy, ResponsibilityOverridden, TierAssigned,
     },
 };
@@ -23,6 +23,8 @@ commands! {
     /// and the envelope.
     commands: Command, kinds: CommandKind;
 
+    /// The person came into a prison.
+    Receive(Received),
     /// Give the case a tier.
     AssignTier(TierAssigned),
     /// Give a case that has no primary POM to one.
@@ -73,7 +75,8 @@ impl Command {
             Self::Reallocate(reallocate) => Some(&reallocate.prison),
             Self::AllocateWithTier(both) => Some(&both.allocate.prison),
             Self::AllocateCoworker(allocate) => Some(&allocate.prison),
-            Self::AssignTier(_)
+            Self::Receive(_)
+            | Self::AssignTier(_)
             | Self::Deallocate(_)
             | Self::EndPomRole(_)
             | Self::RemoveCoworker
@@ -95,6 +98,7 @@ impl Command {
     #[must_use]
     pub fn prison_of_arrival(&self) -> Option<&PrisonCode> {
         match self {
+            Self::Receive(received) => Some(&received.prison),
             Self::AssignTier(tier) => tier.prison.as_ref(),
             Self::Allocate(allocate) => Some(&allocate.prison),
             Self::AllocateWithTier(both) => Some(&both.allocate.prison),
@@ -144,7 +148,8 @@ impl Command {
             }
             Self::Void(void) => vec![("reason", &void.reason)],
             Self::VoidEntries(void) => vec![("reason", &void.reason)],
-            Self::AssignTier(_)
+            Self::Receive(_)
+            | Self::AssignTier(_)
             | Self::Deallocate(_)
             | Self::EndPomRole(_)
             | Self::AllocateCoworker(_)

@@ -82,6 +82,7 @@ fn effect_of(
     context: &Context<'_>,
 ) -> Result<Effect, Refusal> {
     Ok(Effect::Insert(match command {
+        Command::Receive(received) => vec![PrisonerEvent::Received(received.clone())],
         Command::AssignTier(tier) => vec![PrisonerEvent::TierAssigned(tier.clone())],
         Command::Allocate(allocate) => vec![allocate_case(number, state, allocate, context)?],
         Command::Reallocate(reallocate) => vec![reallocate_case(number, state, reallocate, context)?],
@@ -142,6 +143,7 @@ fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Resul
         | PrisonerEvent::ResponsibilityOverridden(_)
         | PrisonerEvent::EntryVoided(_)
         | PrisonerEvent::PrisonerNumberMerged(_) => Ok(()),
+        PrisonerEvent::Received(received) => pom_role_rules::check_reception(number, state, received),
         PrisonerEvent::AllocationMade(made) => pom_role_rules::check_allocation(number, state, made),
         PrisonerEvent::Reallocated(moved) => pom_role_rules::check_reallocation(number, state, moved),
         PrisonerEvent::Deallocated(ended) => pom_role_rules::check_deallocation(number, state, ended),

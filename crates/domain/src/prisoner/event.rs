@@ -17,6 +17,8 @@ event_types! {
     /// An event of the stream `prisoner-{prisonerNumber}`.
     events: PrisonerEvent, types: PrisonerEventType;
 
+    /// The person came into a prison, from outside.
+    Received(Received),
     /// The case was given a tier.
     TierAssigned(TierAssigned),
     /// A primary POM took a case that had none.
@@ -53,6 +55,7 @@ impl PrisonerEvent {
     /// The prisons that the event's data names, each as often as it does.
     pub fn named_prisons(&self) -> impl Iterator<Item = &PrisonCode> {
         let named = match self {
+            Self::Received(received) => [Some(&received.prison), None],
             Self::TierAssigned(tier) => [tier.prison.as_ref(), None],
             Self::AllocationMade(made) => [Some(&made.prison), None],
             Self::Reallocated(moved) => [Some(&moved.prison), None],
@@ -81,7 +84,8 @@ impl PrisonerEvent {
         match self {
             Self::PrisonerNumberMerged(merged) => Some(&merged.removed_number),
             Self::PrisonerNumberRetired(retired) => Some(&retired.survivor),
-            Self::TierAssigned(_)
+            Self::Received(_)
+            | Self::TierAssigned(_)
             | Self::AllocationMade(_)
             | Self::Reallocated(_)
             | Self::Deallocated(_)
@@ -123,7 +127,8 @@ impl PrisonerEvent {
                 let poms = [&held.primary_pom, &held.coworking_pom].into_iter().flatten();
                 held.prison.iter().flat_map(|prison| poms.clone().map(move |pom| given(prison, pom))).collect()
             }
-            Self::TierAssigned(_)
+            Self::Received(_)
+            | Self::TierAssigned(_)
             | Self::CommunityManagerAssigned(_)
             | Self::CommunityManagerRemoved(_)
             | Self::HandoverPlanned(_)
@@ -159,7 +164,8 @@ impl PrisonerEventType {
             | Self::EntryVoided
             | Self::PrisonerNumberMerged
             | Self::PrisonerNumberRetired => true,
-            Self::TierAssigned
+            Self::Received
+            | Self::TierAssigned
             | Self::CommunityManagerAssigned
             | Self::CommunityManagerRemoved
             | Self::HandoverPlanned
@@ -173,6 +179,31 @@ impl PrisonerEventType {
     pub fn is_of_merge(self) -> bool {
         matches!(self, Self::PrisonerNumberMerged | Self::PrisonerNumberRetired)
     }
+}
+
+words! {
+    /// The occasion on which a person came into a prison.
+    ReceptionReason {
+        /// For the first time, or on a new booking.
+        NewAdmission => "NEW_ADMISSION",
+        /// Back in custody.
+        Readmission => "READMISSION",
+        /// Back in custody on an earlier booking.
+        ReadmissionSwitchBooking => "READMISSION_SWITCH_BOOKING",
+        /// From another prison, where the ledger did not know the person before.
+        Transferred => "TRANSFERRED",
+    }
+}
+
+/// Data of [`PrisonerEvent::Received`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Received {
+    /// The prison that the person came into.
+    pub prison: PrisonCode,
+    /// The occasion.
+    pub reason: ReceptionReason,
 }
 
 /// Data of [`PrisonerEvent::TierAssigned`].

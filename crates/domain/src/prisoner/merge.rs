@@ -8,8 +8,8 @@ use crate::{
     identifier::{Crn, PrisonCode, PrisonerNumber},
     officer::Pom,
     prisoner::{
-        Arrangements, History, MergedHoldings, OfficerRole, PomRole, PrisonerNumberMerged, RoleAllocation, State,
-        Waiting, WaitingReason, period_at, periods,
+        Arrangements, History, MergedHoldings, OfficerRole, PomRole, PrisonerNumberMerged, Reception, RoleAllocation,
+        State, Waiting, WaitingReason, period_at, periods,
     },
 };
 
@@ -73,6 +73,9 @@ impl State {
                 None => self.left_at = self.left_at.or(past.and_then(|past| past.left_at)),
             }
         }
+        if self.reception.is_none() && self.prison == held.prison {
+            self.reception = past.and_then(|past| past.reception);
+        }
         let gives_roles = |prison: &&PrisonCode| past.is_none() || self.prison.as_ref() == Some(*prison);
         if let Some(prison) = held.prison.as_ref().filter(gives_roles) {
             let role = |pom: &Pom, since: Option<DateTime<Utc>>, allocation| PomRole {
@@ -118,6 +121,7 @@ impl State {
         let own = &mut self.arrangements;
         own.handover_plan = own.handover_plan.take().or(handover_plan);
         own.responsibility_override = own.responsibility_override.take().or(responsibility_override);
+        self.wait_if_received(at);
     }
 }
 
@@ -135,6 +139,9 @@ pub struct MergedPast {
     /// The time at which the person was released or left the scope of offender management.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_at: Option<DateTime<Utc>>,
+    /// The reception by which the person came to the prison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reception: Option<Reception>,
     /// The wait to be allocated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
@@ -173,6 +180,7 @@ impl MergedPast {
             ever_allocated: state.ever_allocated,
             crn: state.crn.clone(),
             left_at: state.left_at,
+            reception: state.reception,
             waiting: state.waiting,
             primary_pom_since: state.primary_pom.as_ref().map(|role| role.since),
             allocation,

@@ -48,5 +48,5 @@ pub use responsibility::{OfficerRole, Phase, Responsibility, responsibility};
 pub use role_origin::RoleOrigins;
 pub use same_fact::find_same_fact;
 pub use shared_refusals::{NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge};
-pub use state::{ComRole, PomRole, RoleAllocation, State};
+pub use state::{ComRole, PomRole, Reception, RoleAllocation, State};
 pub use waiting::{Waiting, WaitingReason};

@@ -10,9 +10,18 @@ use crate::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     prisoner::{
         AllocationMade, Arrangements, CoworkerAllocated, CoworkerDeallocated, CoworkerReallocated, Deallocated,
-        DeallocationTrigger, EndPomRole, PomRole, PrisonerEvent, Reallocated, State,
+        DeallocationTrigger, EndPomRole, PomRole, PrisonerEvent, Reallocated, Received, State,
     },
 };
+
+/// Whether the person may have come into a prison: while a POM has a role on the case, that POM's
+/// prison alone.
+pub(super) fn check_reception(number: &PrisonerNumber, state: &State, received: &Received) -> Result<(), Refusal> {
+    match state.roles().find(|role| role.prison != received.prison) {
+        Some(role) => Err(shared_refusals::other_prison(number, &role.prison, &received.prison)),
+        None => Ok(()),
+    }
+}
 
 /// Whether a primary POM may take the case.
 pub(super) fn check_allocation(number: &PrisonerNumber, state: &State, made: &AllocationMade) -> Result<(), Refusal> {

@@ -1,14 +1,16 @@
 //! The state of a case at an instant, folded from its events.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     event::Entry,
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
+    london,
     officer::{CommunityManager, Pom},
     prisoner::{
-        AllocationReference, Arrangements, DeallocationTrigger, HandoverPlanned, PrisonerEvent, TierAssigned, Waiting,
-        WaitingReason,
+        AllocationReference, Arrangements, DeallocationTrigger, HandoverPlanned, PrisonerEvent, Received,
+        ReceptionReason, TierAssigned, Waiting, WaitingReason,
     },
 };
 
@@ -60,12 +62,33 @@ pub struct ComRole {
     pub since: DateTime<Utc>,
 }
 
+/// The reception by which a person came to the prison that holds the case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Reception {
+    /// The effective time of the reception.
+    pub since: DateTime<Utc>,
+    /// The occasion.
+    pub reason: ReceptionReason,
+}
+
+impl Reception {
+    /// How many calendar days in London ago the person was received, at `instant`.
+    #[must_use]
+    pub fn days_at(self, instant: DateTime<Utc>) -> i64 {
+        (london::date(instant) - london::date(self.since)).num_days()
+    }
+}
+
 /// A case at an instant. The default is a case that nothing has happened to.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
     /// The prison that holds the case. While there is a POM in either role, that POM's prison.
     /// `None` once released or out of scope.
     pub prison: Option<PrisonCode>,
+    /// The reception by which the person came to `prison`, if that is known.
+    pub reception: Option<Reception>,
     /// The tier and what came with it.
     pub tier: Option<TierAssigned>,
     /// The number in Delius, as last told.
@@ -122,6 +145,7 @@ impl State {
             allocation: RoleAllocation::Own(revision),
         };
         match event {
+            PrisonerEvent::Received(received) => self.receive(received, at),
             PrisonerEvent::TierAssigned(tier) => {
                 if tier.crn.is_some() {
                     self.crn.clone_from(&tier.crn);
@@ -129,7 +153,10 @@ impl State {
                 if tier.prison.is_some() && !self.has_pom() {
                     self.arrive_at(tier.prison.clone(), Waiting { since: at, reason: WaitingReason::Received });
                 }
-                self.tier = Some(tier.clone());
+                let is_first = self.tier.replace(tier.clone()).is_none();
+                if is_first {
+                    self.wait_if_received(at);
+                }
             }
             PrisonerEvent::AllocationMade(made) => self.hold(role(&made.pom, &made.prison)),
             PrisonerEvent::Reallocated(moved) => self.hold(role(&moved.pom_after, &moved.prison)),
@@ -137,7 +164,7 @@ impl State {
                 self.primary_pom = None;
                 match ended.trigger {
                     DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged => {
-                        self.prison = None;
+                        (self.prison, self.reception) = (None, None);
                         self.left_at = Some(at);
                         self.waiting = None;
                         self.arrangements = Arrangements::default();
@@ -145,6 +172,7 @@ impl State {
                     DeallocationTrigger::Transferred => {
                         let waiting = Waiting { since: at, reason: WaitingReason::Transferred };
                         self.arrive_at(ended.to_prison.clone(), waiting);
+                        self.reception = None;
                     }
                     DeallocationTrigger::PomInactive => self.wait(at, WaitingReason::PomInactive),
                     DeallocationTrigger::Manual => self.wait(at, WaitingReason::Deallocated),
@@ -178,7 +206,34 @@ impl State {
         self.primary_pom.is_some() || self.coworking_pom.is_some()
     }
 
+    /// Whether the case is at a prison by this very reception.
+    pub(super) fn is_received(&self, received: &Received) -> bool {
+        self.prison.as_ref() == Some(&received.prison)
+            && self.reception.is_some_and(|reception| reception.reason == received.reason)
+    }
+
+    /// Comes into a prison, and waits there from now on if the case has a tier.
+    fn receive(&mut self, received: &Received, at: DateTime<Utc>) {
+        if self.is_received(received) {
+            return;
+        }
+        self.left_at = None;
+        if !self.has_pom() {
+            (self.prison, self.waiting) = (Some(received.prison.clone()), None);
+        }
+        self.reception = Some(Reception { since: at, reason: received.reason });
+        self.wait_if_received(at);
+    }
+
+    /// Waits from `since` after a reception, once the case has a tier.
+    pub(super) fn wait_if_received(&mut self, since: DateTime<Utc>) {
+        if self.reception.is_some() && self.tier.is_some() && self.waiting.is_none() && !self.has_pom() {
+            self.wait(since, WaitingReason::Received);
+        }
+    }
+
     pub(super) fn hold(&mut self, role: PomRole) {
+        self.reception = self.reception.filter(|_| self.prison.as_ref() == Some(&role.prison));
         self.prison = Some(role.prison.clone());
         self.left_at = None;
         self.primary_pom = Some(role);
@@ -189,6 +244,7 @@ impl State {
     /// Waits at `prison`, or goes on waiting if it waits there already.
     fn arrive_at(&mut self, prison: Option<PrisonCode>, waiting: Waiting) {
         if self.prison != prison || self.waiting.is_none() {
+            self.reception = self.reception.filter(|_| self.prison == prison);
             self.prison = prison;
             self.wait(waiting.since, waiting.reason);
         }

@@ -13,7 +13,8 @@ impl PrisonerEvent {
         match self {
             Self::AllocationMade(made) => Some(&made.prison),
             Self::Reallocated(moved) => Some(&moved.prison),
-            Self::TierAssigned(_)
+            Self::Received(_)
+            | Self::TierAssigned(_)
             | Self::Deallocated(_)
             | Self::CoworkerAllocated(_)
             | Self::CoworkerReallocated(_)
@@ -39,7 +40,8 @@ impl PrisonerEvent {
                 detail: removed.detail.clone(),
             }),
             Self::PrisonerNumberMerged(merged) => merged.held.arrangements.responsibility_override.clone(),
-            Self::TierAssigned(_)
+            Self::Received(_)
+            | Self::TierAssigned(_)
             | Self::AllocationMade(_)
             | Self::Reallocated(_)
             | Self::Deallocated(_)

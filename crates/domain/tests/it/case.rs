@@ -21,8 +21,9 @@ use domain::{
     prisoner::{
         self, Allocate, AllocateCoworker, AllocateWithTier, ChoiceReasons, Command, Context, Deallocate,
         DeallocationTrigger, EndPomRole, EntryVoided, History, OverrideReason, PrisonerEvent, PrisonerNumberRetired,
-        Reallocate, RecommendationPolicy, Release, ResponsibilityOverridden, ResponsibilityOverrideReason,
-        ResponsibleService, TierAssigned, Transfer, VoidEntries, decide, period_at, periods,
+        Reallocate, Received, ReceptionReason, RecommendationPolicy, Release, ResponsibilityOverridden,
+        ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, VoidEntries, decide, period_at,
+        periods,
     },
     tier::TierSource,
 };
@@ -156,6 +157,8 @@ fn staff(text: &str) -> StaffId {
 pub fn command(words: &[&str]) -> Command {
     let lei = || code("LEI");
     match *words {
+        ["receive", prison] => receive(prison, ReceptionReason::NewAdmission),
+        ["receive", prison, "again"] => receive(prison, ReceptionReason::Readmission),
         ["tier", tier] => tier_command(tier, None),
         ["tier", tier, prison] => tier_command(tier, Some(code(prison))),
         ["allocate", id] => allocate(id, lei(), &[]),
@@ -196,6 +199,10 @@ pub fn command(words: &[&str]) -> Command {
         ["retire", survivor] => Command::Retire(PrisonerNumberRetired { survivor: number(survivor) }),
         ref unknown => panic!("no such command: {unknown:?}"),
     }
+}
+
+fn receive(prison: &str, reason: ReceptionReason) -> Command {
+    Command::Receive(Received { prison: code(prison), reason })
 }
 
 fn tier_command(tier: &str, prison: Option<PrisonCode>) -> Command {

@@ -11,6 +11,7 @@ mod named_prisoners;
 mod nomis_contacts;
 mod origins;
 mod properties;
+mod receptions;
 mod responsibility;
 mod roster;
 mod rules;

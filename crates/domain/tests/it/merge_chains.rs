@@ -6,8 +6,8 @@ use domain::{
     identifier::{PrisonCode, StaffId},
     officer::{CommunityManager, Pom},
     prisoner::{
-        Command, History, OfficerRole, Period, PomRole, PrisonerNumberRetired, State, allocations,
-        lineage::periods_before_merges, merge_of, period_at, periods,
+        Command, History, OfficerRole, Period, PomRole, PrisonerNumberRetired, State, Waiting, WaitingReason,
+        allocations, lineage::periods_before_merges, merge_of, period_at, periods,
     },
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -54,7 +54,7 @@ fn merge(survivor: &mut Case, removed: &mut Case, merged_at: DateTime<Utc>) {
 
 /// Checks that a case has after a merge, of all that an answer or a refusal looks at, what one of
 /// the two had before it.
-fn check_facts(own: &State, theirs: &State, both: &State) -> Result<(), TestCaseError> {
+fn check_facts(own: &State, theirs: &State, both: &State, merged_at: DateTime<Utc>) -> Result<(), TestCaseError> {
     let primary = role(&both.primary_pom);
     prop_assert!(primary == role(&own.primary_pom) || primary == role(&theirs.primary_pom));
     prop_assert!(primary.is_some() || own.primary_pom.is_none());
@@ -70,13 +70,16 @@ fn check_facts(own: &State, theirs: &State, both: &State) -> Result<(), TestCase
     }
     let managers = [&own.community_manager, &theirs.community_manager];
     prop_assert!(managers.contains(&&both.community_manager));
-    prop_assert!([own.waiting, theirs.waiting, None].contains(&both.waiting));
-    prop_assert!(both.waiting.is_none() || both.primary_pom.is_none());
-    // A case that waited at its prison waits on from the same day, or has a POM now.
+    prop_assert!(both.waiting.is_none() || both.primary_pom.is_none() && both.prison.is_some());
+    // A case that waited at its prison waits on from the same day, or has a POM now. One number may
+    // bring the tier and the other the reception: then the wait begins with the merge.
     if both.primary_pom.is_none() && both.prison.is_some() {
         let kept = if own.prison.is_some() { own } else { theirs };
-        prop_assert_eq!(both.waiting, kept.waiting);
+        let is_joined = both.reception.is_some() && both.tier.is_some() && both.coworking_pom.is_none();
+        let begun = is_joined.then_some(Waiting { since: merged_at, reason: WaitingReason::Received });
+        prop_assert_eq!(both.waiting, kept.waiting.or(begun));
     }
+    prop_assert!([own.reception, theirs.reception, None].contains(&both.reception));
     prop_assert!([&own.prison, &theirs.prison].contains(&&both.prison));
     prop_assert!([&own.crn, &theirs.crn].contains(&&both.crn));
     prop_assert!(both.prison.is_some() || [own.left_at, theirs.left_at].contains(&both.left_at));
@@ -127,7 +130,7 @@ proptest! {
             if let Some(mut removed) = removed.take() {
                 let (own, theirs) = (case.history.clone(), removed.history.clone());
                 merge(&mut case, &mut removed, merged_at);
-                check_facts(&own.state_at(merged_at), &theirs.state_at(merged_at), &case.history.state())?;
+                check_facts(&own.state_at(merged_at), &theirs.state_at(merged_at), &case.history.state(), merged_at)?;
                 let before = [&periods(&own)[..], &periods(&theirs)];
                 check_responsible_since(before, &periods(&case.history), merged_at)?;
                 alone.push(theirs);

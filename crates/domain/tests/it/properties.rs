@@ -43,6 +43,11 @@ impl Auditor {
         let must = |held: bool| if held { Ok(()) } else { Err(()) };
         must(!self.retired)?;
         match event {
+            PrisonerEvent::Received(received) => {
+                must(self.primary.is_none() || self.is_at(&received.prison))?;
+                must(self.coworker.as_ref().is_none_or(|(_, prison)| *prison == received.prison.as_str()))?;
+                (self.prison, self.left) = (Some(received.prison.to_string()), false);
+            }
             PrisonerEvent::TierAssigned(assigned) => {
                 self.tier = true;
                 if let (None, None, Some(prison)) = (self.primary, &self.coworker, &assigned.prison) {
@@ -188,7 +193,7 @@ pub fn commands() -> impl Strategy<Value = Vec<(DateTime<Utc>, Command)>> {
 
 /// What answers show of a state. A period goes on while the rest changes.
 pub fn shown(state: &State) -> State {
-    let mut state = State { crn: None, left_at: None, ever_allocated: false, ..state.clone() };
+    let mut state = State { crn: None, left_at: None, reception: None, ever_allocated: false, ..state.clone() };
     if let Some(tier) = &mut state.tier {
         *tier = TierAssigned { source: TierSource::Manual, crn: None, prison: None, ..tier.clone() };
     }

@@ -15,7 +15,7 @@ mod recording;
 use domain::{
     nomis_contacts::ContactSeen,
     prison::Estate,
-    prisoner::{self, Command, Deallocate, DeallocationTrigger, Release},
+    prisoner::{self, Command, Deallocate, DeallocationTrigger, Received, ReceptionReason, Release},
 };
 
 use crate::{
@@ -88,6 +88,7 @@ pub(crate) fn reception(world: &mut World, prison: usize) {
     let today = world.today();
     let sentence = Sentence::of_reception(&mut world.random, today);
     let (id, mut case) = new_case(world, prison, sentence);
+    receive(world, &mut case, ReceptionReason::NewAdmission);
     arrive(world, id, &mut case);
     if world.random.below(1_000) < 6 {
         case.duplicate = Some(duplicate(world, &case));
@@ -133,6 +134,12 @@ pub(super) fn new_case(world: &mut World, prison: usize, sentence: Sentence) -> 
     (world.cases.len() - 1, Box::new(case))
 }
 
+fn receive(world: &mut World, case: &mut SimulatedCase, reason: ReceptionReason) {
+    let prison = world.prisons[case.prison].code.clone();
+    let by = recorded_by("NOMIS_EVENTS", "prison-events");
+    record(world, case, "receive", &Command::Receive(Received { prison, reason }), by, None);
+}
+
 /// Gives the case of an arrived person a tier, and plans the rest of the stay.
 fn arrive(world: &mut World, id: usize, case: &mut SimulatedCase) {
     assign_tier(world, case, true, None);
@@ -161,6 +168,7 @@ fn come_back(world: &mut World, id: usize, case: &mut SimulatedCase) {
         case.prison = *world.random.pick(&prisons);
     }
     world.prisons[case.prison].population += 1;
+    receive(world, case, ReceptionReason::Readmission);
     arrive(world, id, case);
 }
 

@@ -66,6 +66,10 @@ table! {
         waiting_since: Option<DateTime<Utc>>,
         /// What began that wait: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.
         waited_because: Option<WaitingReason>,
+        /// For an allocation: when the person was received at the prison, if the ledger was told.
+        received_at: Option<DateTime<Utc>>,
+        /// For an allocation: calendar days in London from that reception.
+        days_from_reception: Option<i32>,
     }
 }
 
@@ -120,6 +124,8 @@ impl AllocationRow {
             days_waited: allocation.days_waited(),
             waiting_since: allocation.waiting.map(|waiting| instant(waiting.since)),
             waited_because: allocation.waiting.map(|waiting| waiting.reason),
+            received_at: allocation.reception.map(|reception| instant(reception.since)),
+            days_from_reception: allocation.days_from_reception(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::support::{
     PATIENCE,
     controlled_log::ControlledLog,
     database,
-    random_ledger::{RandomLedger, allocate, random_step, tier},
+    random_ledger::{RandomLedger, allocate, random_step, receive, tier},
     running_projector::RunningProjector,
 };
 
@@ -76,6 +76,7 @@ async fn rows_equal_the_history_of_a_case() {
     let mut ledger = RandomLedger::new(&database.pool).await;
     let number = "A1234BC";
     assert!(ledger.case(number, 10, tier("B2", Some("LEI"))).await);
+    assert!(ledger.case(number, 9, receive("LEI")).await);
     assert!(ledger.case(number, 12, allocate("LEI", 102, "tab\t, nul \0, \\N and \"ünïcode\"")).await);
     let head = ledger.log.head().await.expect("the head");
     for rebuilds in [false, true] {
@@ -83,7 +84,8 @@ async fn rows_equal_the_history_of_a_case() {
         start(&ledger, &database.pool, rebuilds).await.wait_for_position(head).await;
         let row = sqlx::query(
             "SELECT p.valid_to = 'infinity' AS open, p.pom_name, p.pom_kind, p.pom_email, p.tier, p.phase, p.responsible,
-                    a.kind, a.month::text, a.days_waited, a.waited_because, a.note, a.override_reasons, a.is_override, a.recorded_by
+                    a.kind, a.month::text, a.days_waited, a.waited_because,
+                    a.days_from_reception, a.received_at = p.pom_since - interval '3 days' AS reception_is_told, a.note, a.override_reasons, a.is_override, a.recorded_by
              FROM views.case_period p JOIN views.allocation a
                ON a.prisoner_number = p.prisoner_number AND a.revision = p.allocation_revision
              WHERE p.prisoner_number = $1",
@@ -111,6 +113,8 @@ async fn rows_equal_the_history_of_a_case() {
             assert_eq!(text(column).as_deref(), value, "{column}");
         }
         assert_eq!(row.get::<i32, _>("days_waited"), 2);
+        assert_eq!(row.get::<i32, _>("days_from_reception"), 3);
+        assert!(row.get::<bool, _>("reception_is_told"));
         assert_eq!(row.get::<Vec<String>, _>("override_reasons"), ["SUITABILITY"]);
         assert!(!row.get::<bool, _>("is_override"));
         let patterns: Vec<String> = sqlx::query_scalar(

@@ -70,6 +70,7 @@ fn attempt(method: &str, path: &str) -> (String, Option<Value>, Expected) {
         ("POST", "/prisoners/{prisonerNumber}/reallocations") => {
             case(json!({"prison": "MDI", "pom": {"staffId": 3}, "reason": "Wing move"}))
         }
+        ("POST", "/prisoners/{prisonerNumber}/receptions") => case(json!({"prison": "LEI", "reason": "READMISSION"})),
         ("POST", "/prisoners/{prisonerNumber}/releases") => case(json!({})),
         ("PUT", "/prisoners/{prisonerNumber}/responsibility-override") => {
             case(json!({"responsible": "PROBATION", "reason": "OTHER", "detail": "Agreed"}))

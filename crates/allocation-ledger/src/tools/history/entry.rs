@@ -19,6 +19,9 @@ pub(super) fn describe(event: &PrisonerEvent) -> EventSummary {
     let mut remarks = Vec::new();
     let mut remark = |name: &str, value: Option<String>| remarks.extend(value.map(|value| format!("{name}: {value}")));
     let sentence = match event {
+        PrisonerEvent::Received(received) => {
+            format!("Received at {} ({})", received.prison, received.reason.word())
+        }
         PrisonerEvent::TierAssigned(tier) => {
             remark("RoSH", tier.rosh_level.map(|level| level.word().to_owned()));
             remark("CRN", tier.crn.as_ref().map(ToString::to_string));
