@@ -16,6 +16,7 @@ use reqwest::redirect::Policy;
 use crate::{
     KeySet,
     key_set::{KeyError, PublicKey},
+    server_address,
 };
 
 /// How long a fetch may take.
@@ -90,15 +91,9 @@ impl KeyServer {
     /// Fetches the keys at this address from now on, in a task that ends when the value is dropped.
     ///
     /// # Errors
-    /// The address is not one of `http` or `https`, or the client cannot be made.
+    /// The address is not one to ask for keys, or the client cannot be made.
     pub fn start(url: &str, times: KeyTimes) -> Result<Arc<Self>, String> {
-        let parsed = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
-        if !["http", "https"].contains(&parsed.scheme()) {
-            return Err("it is no address of http or https".to_owned());
-        }
-        if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err("it has a user or a password, which would be shown in the log: keys are public".to_owned());
-        }
+        server_address::check(url)?;
         // This fails where another part of the program has installed the same provider before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()

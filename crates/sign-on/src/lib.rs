@@ -25,6 +25,7 @@ mod local_key;
 mod prison_file;
 mod prison_source;
 mod right;
+mod server_address;
 mod verify;
 
 pub use caller::Caller;

@@ -71,6 +71,9 @@ pub enum TokenRefusal {
 #[derive(Deserialize)]
 struct Claims {
     exp: u64,
+    /// The library would also take a list of issuers.
+    #[expect(dead_code, reason = "the library compares it with the issuer that is configured")]
+    iss: Option<String>,
     user_name: Option<String>,
     client_id: Option<String>,
     auth_source: Option<String>,

@@ -86,8 +86,9 @@ async fn other_machines_are_let_in_only_with_a_sign_on() {
     for (arguments, named) in [
         (vec!["--auth-issuer", "https://a.example"], "--auth-key-file"),
         (vec!["--auth-jwks-url", "https://a.example", "--auth-key-file", "keys"], "leave one out"),
-        (vec!["--auth-jwks-url", "file:///etc/passwd"], "http or https"),
-        (vec!["--auth-jwks-url", "https://user:secret@a.example"], "keys are public"),
+        (vec!["--auth-jwks-url", "file:///etc/passwd"], "--auth-jwks-url: it is no address of https"),
+        (vec!["--auth-jwks-url", "http://a.example/jwks"], "--auth-jwks-url: it is no address of https"),
+        (vec!["--auth-jwks-url", "https://user:secret@a.example"], "a user or a password"),
         (vec!["--host", "https://ledger.example:8443"], "without scheme and port"),
         (vec!["--auth-key-file", "/nowhere/keys"], "/nowhere/keys"),
         (vec!["--auth-key-file", "/dev/null"], "/dev/null"),

@@ -1,0 +1,51 @@
+//! The addresses of the servers that the sign-on asks: for keys, and for caseloads.
+
+use std::net::IpAddr;
+
+use reqwest::Url;
+
+/// Checks the address of a server. Only one on this machine may be asked without TLS: on the way
+/// to another, keys could be changed and tokens read.
+///
+/// # Errors
+/// Why it is no address to ask, in words that go after its setting.
+pub(crate) fn check(address: &str) -> Result<(), String> {
+    let url = Url::parse(address).map_err(|error| error.to_string())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it has a user or a password, which logs would show, and the server needs none".to_owned());
+    }
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_here) {
+        return Err("it is no address of https, and only this machine is asked without TLS".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_asked_without_tls() {
+        for address in [
+            "https://roles.example/users/NAME/caseloads",
+            "http://127.0.0.1:9000/me/caseloads",
+            "http://[::1]:9000/jwks",
+            "http://localhost/jwks",
+        ] {
+            assert!(check(address).is_ok(), "{address}");
+        }
+        for address in [
+            "http://roles.example/me",
+            "http://10.0.0.1/jwks",
+            "http://localhost.example/jwks",
+            "ftp://localhost/",
+            "file:///etc/passwd",
+            "roles.example",
+            "https://a:b@roles.example/",
+        ] {
+            assert!(check(address).is_err(), "{address}");
+        }
+    }
+}
