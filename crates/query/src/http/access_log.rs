@@ -8,7 +8,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{identifier::PrisonerNumber, text::Excerpt};
-use http_api::{ParamGroups, Problem, instant::DateOrInstant, page::Cursor};
+use http_api::{ParamGroups, Problem, ProblemCode, instant::DateOrInstant, page::Cursor, problem::Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -141,6 +141,13 @@ pub(super) async fn list_access_log_entries(
 ) -> Result<Response, Problem> {
     let older_than: Option<AccessKey> = paging.after()?;
     let AccessLogQuery { prisoner, user, from, to } = query;
+    let (from, to) = (from.map(DateOrInstant::instant), to.map(DateOrInstant::instant));
+    if let (Some(first), Some(before)) = (from, to)
+        && first > before
+    {
+        let detail = format!("{} is after to, {}", first.to_rfc3339(), before.to_rfc3339());
+        return Err(Problem::fault(ProblemCode::ParameterInvalid, Fault::parameter("from", detail)));
+    }
     let prisoners = match &prisoner {
         Some(number) => Some(case_numbers(&state.log, number).await.map_err(QueryError::from)?),
         None => None,
@@ -148,8 +155,8 @@ pub(super) async fn list_access_log_entries(
     let question = AccessQuestion {
         prisoners: prisoners.map(|numbers| numbers.into_iter().collect()),
         user: user.map(|Principal(name)| name),
-        from: from.map(DateOrInstant::instant),
-        to: to.map(DateOrInstant::instant),
+        from,
+        to,
         older_than,
         rows: paging.limit.rows(),
     };
