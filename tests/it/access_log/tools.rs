@@ -23,6 +23,7 @@ async fn run_on(ledger: &Ledger, arguments: &[&str]) -> ToolOutput {
 async fn what_a_tool_shows_has_an_entry_with_the_user_of_the_system() {
     let ledger = Ledger::start_all_roles().await;
     ledger.case("A1111AA", SHAH).await;
+    let before_contact = ledger.event_count().await.cast_signed();
     let contact = json!({"prisonerNumber": "A1115AA", "staffId": 7, "contactType": "POM"});
     record(&ledger, "POST /prisons/LEI/nomis-contacts", contact).await;
     ask(&ledger, "/projections").await;
@@ -31,6 +32,8 @@ async fn what_a_tool_shows_has_an_entry_with_the_user_of_the_system() {
     let user = user.expect("UTF-8").trim().to_owned();
 
     let case = &["A1111AA"][..];
+    let as_of = before_contact.to_string();
+    let export_as_of = format!("export of case_period as of position {as_of}");
     for (arguments, prisoners, filter, positions) in [
         (&["history", "A1111AA"][..], case, None, (None, None)),
         (&["responsibility", "A1111AA", "--json"], case, None, (None, None)),
@@ -43,8 +46,13 @@ async fn what_a_tool_shows_has_an_entry_with_the_user_of_the_system() {
             Some("events of a case TierAssigned"),
             (Some(0), Some(head)),
         ),
-        (&["export", "case_period", "--prison", "LEI"], &[], Some("export of case_period at LEI"), (None, None)),
-        (&["export", "case_period", "--as-of", "2"], &[], Some("export of case_period as of position 2"), (None, None)),
+        (
+            &["export", "case_period", "--prison", "LEI"],
+            &[],
+            Some("export of case_period at LEI"),
+            (Some(0), Some(head)),
+        ),
+        (&["export", "case_period", "--as-of", &as_of], &[], Some(&export_as_of), (Some(0), Some(before_contact))),
         (&["export", "log"], &[], Some("export of the log"), (Some(0), Some(head))),
         (&["access-log", "--prisoner", "A1111AA"], case, Some("access log"), (None, None)),
     ] {

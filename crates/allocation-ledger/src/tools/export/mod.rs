@@ -151,21 +151,15 @@ pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
         None => {
             LogStore::with_existing(&settings.stores.log, async |store| {
                 let access_log = store.access_log(&settings.stores)?;
-                let shown = |to| Shown::events("export of the log".to_owned(), 0, to);
-                record_read(access_log.as_ref(), TOOL, shown(None)).await;
-                let exported = unless_interrupted(export(settings, layout, format, &store.log, None)).await;
-                if let Ok(Some(Some(ExportSummary { position, .. }))) = exported {
-                    record_read(access_log.as_ref(), TOOL, shown(Some(position))).await;
-                }
-                exported
+                export_on_record(access_log.as_ref(), settings, layout, format, &store.log, None).await
             })
             .await?
         }
         Some(selection) => {
             Stores::with_existing(&settings.stores, async |stores| {
-                record_read(Some(&stores.views), TOOL, Shown::filtered(describe(settings))).await;
                 let views = Some((&stores.views, selection));
-                let exported = unless_interrupted(export(settings, layout, format, &stores.log, views)).await;
+                let exported =
+                    export_on_record(Some(&stores.views), settings, layout, format, &stores.log, views).await;
                 if settings.as_of.is_none() || matches!(exported, Ok(Some(_))) {
                     return exported;
                 }
@@ -188,9 +182,29 @@ pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
     }
 }
 
-/// The export from the views in words, for the access log.
+/// Exports unless interrupted. The access log has an entry before anything is shown, and another
+/// one once it is known which position the export is of.
+async fn export_on_record(
+    access_log: Option<&PgPool>,
+    settings: &ExportSettings,
+    layout: Option<DirectoryLayout>,
+    format: ExportFormat,
+    log: &SharedLog,
+    views: Option<(&PgPool, &ExportSelection)>,
+) -> anyhow::Result<Option<Option<ExportSummary>>> {
+    let shown = |to| Shown::events(describe(settings), 0, to);
+    record_read(access_log, TOOL, shown(None)).await;
+    let exported = unless_interrupted(export(settings, layout, format, log, views)).await;
+    if let Ok(Some(Some(ExportSummary { position, .. }))) = exported {
+        record_read(access_log, TOOL, shown(Some(position))).await;
+    }
+    exported
+}
+
+/// The export in words, for the access log.
 fn describe(settings: &ExportSettings) -> String {
-    let mut text = format!("export of {}", settings.what.name());
+    let what = if settings.what == ExportSubject::Log { "the log" } else { settings.what.name() };
+    let mut text = format!("export of {what}");
     for (word, value) in [
         ("at", settings.prison.as_ref().map(ToString::to_string)),
         ("on", settings.on.map(|on| on.instant().to_rfc3339())),
