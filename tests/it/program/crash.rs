@@ -2,7 +2,7 @@
 //! the middle of its recovery.
 
 use std::{
-    fs::OpenOptions,
+    fs::{OpenOptions, Permissions},
     io::Write as _,
     os::unix::{
         fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt},
@@ -297,5 +297,21 @@ async fn a_new_data_directory_and_its_locks_are_closed_to_other_users() {
     assert!(rules.iter().any(|rule| rule.starts_with("local")), "{rules:?}");
     let by_tcp = rules.iter().filter(|rule| !rule.starts_with("local"));
     assert!(by_tcp.clone().all(|rule| rule.ends_with("reject")), "{rules:?}");
+    assert!(!program.log().contains("chmod"), "{}", program.log());
+    assert!(program.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_data_directory_that_others_may_read_keeps_its_mode_and_the_log_warns_of_it() {
+    let dir = DataDir::new();
+    let data_dir = dir.path().join("ledger");
+    std::fs::create_dir(&data_dir).expect("make a directory");
+    std::fs::set_permissions(&data_dir, Permissions::from_mode(0o755)).expect("change the mode");
+    let program = Program::serve(&data_dir).await;
+    assert_eq!(std::fs::metadata(&data_dir).expect("a directory").permissions().mode() & 0o777, 0o755);
+    let log = program.log();
+    let is_advised =
+        |mode: &&str| log.contains(&format!("(mode 755): close it to them with `chmod {mode} {}`", data_dir.display()));
+    assert!(["700", "711"].iter().any(is_advised), "{log}");
     assert!(program.stop().await.success());
 }

@@ -41,7 +41,7 @@ impl DataDir {
         let path = tempfile::Builder::new()
             .prefix("ledger-test-")
             // The server's user is not root and must be able to enter its own directories in it.
-            .permissions(Permissions::from_mode(0o755))
+            .permissions(Permissions::from_mode(0o711))
             .tempdir()
             .expect("make a temporary directory")
             .keep();

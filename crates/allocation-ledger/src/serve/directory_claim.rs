@@ -1,12 +1,14 @@
 //! One `serve` at a time on a data directory.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io::{Read as _, Seek as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 use anyhow::{Context as _, bail};
+use nix::unistd::Uid;
 
 /// The right to serve a data directory, held by a lock that the kernel releases when the program
 /// dies, however it dies.
@@ -47,5 +49,22 @@ pub fn claim(data_dir: &Path) -> anyhow::Result<Claim> {
         .and_then(|()| lock.rewind())
         .and_then(|()| writeln!(lock, "{}", std::process::id()))
         .with_context(|| format!("write the process id to the lock {}", path.display()))?;
+    warn_if_open(data_dir)?;
     Ok(Claim { _lock: lock })
+}
+
+/// Warns of a data directory that other users may read or write. A new one is closed to them; the
+/// mode of one that was there before is for its owner to change.
+fn warn_if_open(data_dir: &Path) -> anyhow::Result<()> {
+    let shown = data_dir.display();
+    let mode = fs::metadata(data_dir).with_context(|| format!("look at {shown}"))?.mode() & 0o777;
+    if mode & 0o066 != 0 {
+        // Root starts Postgres as another user, who must pass through.
+        let closed = if Uid::effective().is_root() { "711" } else { "700" };
+        tracing::warn!(
+            "other users of this machine may read or write the data directory {shown} (mode {mode:o}): close it to them \
+             with `chmod {closed} {shown}`"
+        );
+    }
+    Ok(())
 }
