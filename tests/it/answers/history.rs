@@ -66,7 +66,7 @@ async fn a_subject_access_request_returns_history_and_contacts() {
     let content = &assert_ok(&all)["content"];
     assert_eq!(content["prisonerNumber"], "A1234BC");
     assert_eq!(content["history"].as_array().map(Vec::len), Some(2));
-    assert_eq!(content["history"][1]["data"]["pom"], json!({"surname": "Shah", "kind": "PRISON"}));
+    assert_eq!(content["history"][1]["data"]["pom"], json!({"surname": "Shah", "kind": "Prison"}));
     assert_eq!(content["nomisContacts"][0]["surname"], "LEE");
     for text in ["staffId", "recordedBy", "commandId", "Priya", "SAM"] {
         assert!(!all.text.contains(text), "{text} in {}", all.text);

@@ -33,6 +33,7 @@ mod poms;
 mod position_at_least;
 mod projections;
 mod read_recording;
+mod readable_codes;
 mod responsibilities;
 mod responsibility;
 mod statistics;

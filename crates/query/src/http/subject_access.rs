@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use views::NomisContactRow;
 
-use super::answer::Answer;
+use super::{answer::Answer, readable_codes::data_in_words};
 use crate::{QueryState, past};
 
 /// Which person, and from when to when. A blank parameter counts as absent.
@@ -91,8 +91,8 @@ struct HeldEntry {
     recorded_at: DateTime<Utc>,
     /// Whether it was voided later.
     voided: bool,
-    /// The event's data. An officer has `surname`, and neither id nor e-mail address; the person
-    /// has no id of another system.
+    /// The event's data, with codes in words: `NO_STAFF` is "No staff". An officer has `surname`,
+    /// and neither id nor e-mail address; the person has no id of another system.
     #[schema(value_type = Object)]
     data: Value,
 }
@@ -100,7 +100,6 @@ struct HeldEntry {
 impl HeldEntry {
     fn new(number: &PrisonerNumber, voided: bool, stored: &StoredEvent) -> Self {
         let entry = &stored.entry;
-        let data = entry.event.serialize_data(serde_json::value::Serializer).expect("an event's data is JSON");
         Self {
             prisoner_number: number.clone(),
             revision: entry.revision,
@@ -108,7 +107,7 @@ impl HeldEntry {
             effective_at: entry.effective_at,
             recorded_at: entry.recorded_at,
             voided,
-            data: as_told(data),
+            data: as_told(data_in_words(&entry.event)),
         }
     }
 }
