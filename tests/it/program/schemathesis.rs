@@ -1,9 +1,13 @@
 //! Schemathesis tries each operation as the OpenAPI document describes it, with requests that the
 //! document allows and requests that it does not. `tests/api` has its settings.
 
+use serde_json::json;
+
 use crate::support::{
+    Program,
     demonstration::Demonstration,
     python::{python_with, run_tool},
+    tokens::{TestKey, changed, client, seconds_from_now},
     topology::require_single_program,
 };
 
@@ -17,6 +21,24 @@ const START: &str = "from schemathesis.cli import schemathesis; schemathesis()";
 /// same requests for every seed.
 const SEEDS: [(&str, &str); 3] = [("1", "examples,coverage,fuzzing,stateful"), ("2", "fuzzing"), ("3", "fuzzing")];
 
+/// Roles that together allow every operation.
+const ROLES: [&str; 6] = [
+    "ROLE_ALLOCATION_LEDGER__RW",
+    "ROLE_ALLOCATION_LEDGER__AUDIT",
+    "ROLE_ALLOCATION_LEDGER__EXPORT",
+    "ROLE_ALLOCATION_LEDGER__OPERATE",
+    "ROLE_VIEW_POM_ALLOCATIONS",
+    "ROLE_SAR_DATA_ACCESS",
+];
+
+/// Runs Schemathesis with further arguments.
+async fn check_document(python: &str, program: &Program, further: &[&str]) {
+    let url = format!("{}/openapi.json", program.client().base_url());
+    let arguments = [&["-c", START, "--no-color", "--config-file", SETTINGS, "run", &url], further].concat();
+    let found = run_tool(python, &arguments, &[("SCHEMATHESIS_HOOKS", HOOKS)]).await;
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stdout));
+}
+
 #[tokio::test]
 async fn schemathesis_finds_no_difference_between_the_program_and_its_document() {
     require_single_program();
@@ -24,10 +46,20 @@ async fn schemathesis_finds_no_difference_between_the_program_and_its_document()
     for (seed, phases) in SEEDS {
         // A fresh ledger each time: what the requests record would slow the next ones.
         let demonstration = Demonstration::serve().await;
-        let url = format!("{}/openapi.json", demonstration.program.client().base_url());
-        let arguments =
-            ["-c", START, "--no-color", "--config-file", SETTINGS, "run", &url, "--seed", seed, "--phases", phases];
-        let found = run_tool(&python, &arguments, &[("SCHEMATHESIS_HOOKS", HOOKS)]).await;
-        assert!(found.status.success(), "seed {seed}:\n{}", String::from_utf8_lossy(&found.stdout));
+        check_document(&python, &demonstration.program, &["--seed", seed, "--phases", phases]).await;
     }
+}
+
+/// It also takes the token from requests that succeed, and expects a refusal.
+#[tokio::test]
+async fn schemathesis_finds_no_difference_with_a_token_either() {
+    require_single_program();
+    let Some(python) = python_with("schemathesis") else { return };
+    let key = TestKey::of_sign_on();
+    let claims = client("schemathesis", &ROLES, "read write");
+    let token = key.token(&changed(claims, json!({"exp": seconds_from_now(3_600)})));
+    let guarded = Demonstration::serve_guarded(&key, &token).await;
+    let header = format!("Authorization: Bearer {token}");
+    let few = ["--phases", "examples,coverage,fuzzing", "--max-examples", "2", "--seed", "1"];
+    check_document(&python, &guarded.program, &[&["--header", &header], &few[..]].concat()).await;
 }

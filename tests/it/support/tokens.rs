@@ -109,7 +109,12 @@ pub struct GuardedProgram {
 impl GuardedProgram {
     /// Starts a program that takes tokens of this key; without a key it asks for none.
     pub async fn serve(key: Option<&TestKey>, settings: &[&str]) -> Self {
-        let (database, files) = (database().await, tempfile::tempdir().expect("a folder"));
+        Self::serve_from(database().await, key, settings).await
+    }
+
+    /// As [`Self::serve`], from a database that may have events.
+    pub async fn serve_from(database: TestDatabase, key: Option<&TestKey>, settings: &[&str]) -> Self {
+        let files = tempfile::tempdir().expect("a folder");
         let path = files.path().join("jwks.json");
         let stores = database.arguments();
         let mut arguments: Vec<&str> = stores.iter().map(String::as_str).chain(settings.iter().copied()).collect();
