@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The program, and `bench`, which measures it, in two images:
 #
 #   docker build --target services .     for services whose stores run elsewhere; docker-compose.yml uses it
