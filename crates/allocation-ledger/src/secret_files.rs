@@ -1,7 +1,7 @@
 //! Settings with secrets in them, read from files.
 //!
-//! A variable can be seen by whoever may inspect a container or a process. So each setting whose
-//! value help does not show can also be in a file that its variable with `_FILE` at the end names:
+//! A variable is seen when a container or a process is inspected. So each setting whose value help
+//! does not show can also be in a file that its variable with `_FILE` at the end names:
 //! `LEDGER_VIEWS_FILE` for `LEDGER_VIEWS`. Where a subcommand takes the name of the file itself, as
 //! `prepare` does, it makes the file: one that is not there is then no mistake.
 

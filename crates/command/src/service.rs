@@ -367,10 +367,8 @@ impl Service {
             Err(AppendError::Log(error)) => {
                 // The answer may have been lost after the commit. If the log cannot be read either,
                 // the caller gets the first error and sends the same request again.
-                if streams.refresh(cached).await.is_ok()
-                    && let Some(answer) = answer_to_request(&cached.read(), request)
-                {
-                    return answer.map(Some);
+                if streams.refresh(cached).await.is_ok() && answer_to_request(&cached.read(), request).is_some() {
+                    return Ok(None);
                 }
                 Err(error.into())
             }
@@ -417,8 +415,12 @@ impl Service {
 
     /// Refuses a log of an earlier version, before anything is appended to it. Asks the log once.
     pub(crate) async fn refuse_older_log(&self) -> Result<(), LogError> {
-        let inner = &self.inner;
-        inner.is_log_readable.get_or_try_init(|| refuse_older_log(&*inner.log)).await.copied()
+        // In an outage nobody waits for the try of another.
+        if self.inner.is_log_readable.get().is_none() {
+            refuse_older_log(&*self.inner.log).await?;
+            let _ = self.inner.is_log_readable.set(());
+        }
+        Ok(())
     }
 
     /// The log, which the policies follow.

@@ -7,23 +7,31 @@
 //!
 //! Where the stream was lost, the key must be the one that named the streams of the log.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use event_log::{LogError, LogPage, PAGE_EVENTS_MAX, PageNext};
 use kurrentdb_protocol::ExpectedRevision as StreamState;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
     client::{CallError, NewServerEvent, StreamRead},
     paging::PageReader,
+    retries::SILENCE_MAX,
     store::{Store, log_error},
     stream_names::{NamingKeyError, StreamNames},
 };
 
 /// The name of the stream, after the prefix.
 const STREAM: &str = "naming-key";
+
+/// The pause before the stream is read again, where it does not show what was written.
+const UNSEEN_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Serialize, Deserialize)]
 struct StoredKey {
@@ -63,9 +71,28 @@ impl Store {
                 self.check_log_has_names_of_key().await?;
             }
             self.store_fingerprint(key.fingerprint()).await?;
-            self.names().await?;
+            self.wait_until_confirmed().await?;
         }
         Ok(names)
+    }
+
+    /// Reads until the fingerprint is there, and it is this key's. A server refuses a second writer
+    /// before it shows what the first one wrote.
+    async fn wait_until_confirmed(&self) -> Result<(), LogError> {
+        let begun = Instant::now();
+        loop {
+            self.names().await?;
+            if self.is_key_confirmed.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if begun.elapsed() > SILENCE_MAX {
+                let stream = self.naming_key_stream();
+                let unseen =
+                    format!("the stream {stream}, which has the fingerprint of the naming key, shows no event");
+                return Err(LogError::Unavailable(unseen.into()));
+            }
+            sleep(UNSEEN_PAUSE).await;
+        }
     }
 
     /// Whether a naming key is known to be the ledger's.

@@ -7,8 +7,8 @@
 //!
 //! A server keeps the name of a stream for ever, also that of a deleted one, and shows names in its
 //! user interface, statistics and logs. So the name of a person's stream tells nothing to a reader
-//! without the [naming key](NamingKey). What is hashed is the ledger's name of the stream, which
-//! has its kind and the number, and its generation, with a `/` between them, which no name has.
+//! without the [naming key](NamingKey). The text that is hashed has the ledger's name of the
+//! stream, with its kind and the number, then a `/`, which no name has, and the generation.
 //!
 //! The generation is that of the stream's name: a server takes no event into a stream again that it
 //! has deleted for good.

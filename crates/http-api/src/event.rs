@@ -183,7 +183,8 @@ pub struct ProvenanceDocument {
     #[schema(nullable = false)]
     pub row: Option<u32>,
     /// Lower-case hexadecimal SHA-256 of that row: of its cells as a JSON array of texts, without
-    /// empty ones at the end. Absent without a row, and where the row names a second prisoner.
+    /// empty ones at the end. Absent without a row, where the row names a second prisoner, and for
+    /// a caller who may not read the texts of the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub row_sha256: Option<String>,
@@ -191,10 +192,13 @@ pub struct ProvenanceDocument {
     pub run: Uuid,
 }
 
-impl From<&Provenance> for ProvenanceDocument {
-    fn from(provenance: &Provenance) -> Self {
+impl ProvenanceDocument {
+    /// Without the digest of the row for a caller who may not read its texts: a short one could be
+    /// found by trying.
+    fn new(provenance: &Provenance, texts: Texts) -> Self {
         let Provenance { file, sheet, row, row_sha256, run } = provenance;
-        Self { file: file.clone(), sheet: sheet.clone(), row: *row, row_sha256: row_sha256.clone(), run: *run }
+        let row_sha256 = row_sha256.clone().filter(|_| texts != Texts::Hidden);
+        Self { file: file.clone(), sheet: sheet.clone(), row: *row, row_sha256, run: *run }
     }
 }
 
@@ -220,7 +224,7 @@ impl EventDocument {
             command_id: entry.command_id.0,
             correlation_id: metadata.correlation_id,
             causation_id: metadata.causation_id.map(|id| id.0),
-            provenance: metadata.provenance.as_deref().map(ProvenanceDocument::from),
+            provenance: metadata.provenance.as_deref().map(|provenance| ProvenanceDocument::new(provenance, texts)),
             data: DataDocument { event: entry.event.clone(), texts },
         }
     }

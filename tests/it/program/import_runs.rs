@@ -140,7 +140,8 @@ async fn the_digest_of_a_row_that_names_a_second_prisoner_is_left_out() {
     let office = Office::new().await;
     let sheet = "NOMS no,Tier,POM,Staff id,Type,Date allocated,Cellmates\n\
                  A0001BC,C,\"Shah, Priya\",485928,PRO,01/07/2019,\n\
-                 A0002BC,B,\"Okafor, Grace\",485926,PO,01/10/2019,with a1234bc\n";
+                 A0002BC,B,\"Okafor, Grace\",485926,PO,01/10/2019,with a1234bc\n\
+                 A0003 BC,B,\"Okafor, Grace\",485926,PO,01/10/2019,with A1234BC\n";
     office.import_sheet(sheet, &["--go-live", "2019-07-01"]).await.run();
     let mut told = Vec::new();
     for event in office.events().await {

@@ -180,12 +180,19 @@ async fn move_case(
     started: &StartedBulk,
     case: &CaseMove,
 ) -> Result<Outcome, CommandError> {
-    if let Some(refusal) = started.refusal(&case.number)
-        && service.case_now(&case.number).await?.read().request_digest(case.command_id).is_none()
-    {
-        return Err(refusal.into());
+    let request = request_for(bulk, case);
+    if let Some(refusal) = started.refusal(&case.number) {
+        let found = service.case_now(&case.number).await?;
+        let loaded = found.read();
+        if loaded.request_digest(case.command_id).is_none() {
+            // The refusal may tell of a case that is not this caller's.
+            if let Command::Prisoner(_, command) = &request.command {
+                bulk.confinement.check_command(loaded.history(), command)?;
+            }
+            return Err(refusal.into());
+        }
     }
-    service.execute(request_for(bulk, case)).await
+    service.execute(request).await
 }
 
 /// A case of a bulk, and the id of the command that moves it.

@@ -1,4 +1,4 @@
-//! What the service has `domain` decide: the events of a command on a stream, and their times.
+//! Decisions by the rules of `domain`: the events of a command on a stream, and their times.
 
 use chrono::{DateTime, Utc};
 use domain::{

@@ -73,7 +73,10 @@ impl ImportSource {
 fn digest_row(row: &Row) -> Option<String> {
     let mut cells: Vec<String> = row.cells.iter().map(ToString::to_string).collect();
     cells.truncate(cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1));
-    let named: BTreeSet<PrisonerNumber> = cells.iter().flat_map(|cell| PrisonerNumber::all_in(cell)).collect();
+    // A number counts that is written with blanks or other signs in it, as it does in its column.
+    let bare = cells.iter().map(|cell| cell.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>());
+    let named: BTreeSet<PrisonerNumber> =
+        bare.chain(cells.iter().cloned()).flat_map(|text| PrisonerNumber::all_in(&text).collect::<Vec<_>>()).collect();
     if named.len() > 1 {
         return None;
     }
