@@ -41,23 +41,16 @@ pub struct Request {
     pub confinement: Confinement,
 }
 
-impl Request {
-    /// Whether the events that it recorded before are this caller's to see wherever the case is by
-    /// now: those of a caller that is confined to no prison, and of the one that recorded them,
-    /// whose command may have moved the case away.
-    pub(crate) fn is_of_recorder(&self, recorded: &Result<Outcome, CommandError>) -> bool {
-        is_of_recorder(&self.confinement, &self.recorded_by, recorded)
-    }
-}
-
-/// [`Request::is_of_recorder`] of a request by this caller.
-pub(crate) fn is_of_recorder(
+/// Whether the answer to a repeat is this caller's to see wherever the case is by now: of a caller
+/// that is confined to no prison, and of the one that recorded the events, whose command may have
+/// moved the case away.
+pub(crate) fn may_see_anywhere(
     confinement: &Confinement,
     caller: &RecordedBy,
-    recorded: &Result<Outcome, CommandError>,
+    repeat: &Result<Outcome, CommandError>,
 ) -> bool {
     let is_recorder = |outcome: &Outcome| outcome.last().entry.recorded_by == *caller;
-    confinement.prisons().is_none() || recorded.as_ref().is_ok_and(is_recorder)
+    confinement.prisons().is_none() || repeat.as_ref().is_ok_and(is_recorder)
 }
 
 /// The times that a request brings to its decision.

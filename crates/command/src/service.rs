@@ -16,7 +16,13 @@
 
 mod decisions;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -32,7 +38,7 @@ use event_log::{
 use futures::{FutureExt as _, future::BoxFuture};
 use prometheus_client::registry::Registry;
 use tokio::{
-    sync::{Mutex, MutexGuard, OnceCell},
+    sync::{Mutex, MutexGuard},
     try_join,
 };
 use tracing::Instrument as _;
@@ -43,7 +49,7 @@ use crate::{
     Clock, CommandError, Outcome, Request,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
-    request::RequestTimes,
+    request::{RequestTimes, may_see_anywhere},
     started_bulk::RunningBulks,
     streams::{
         CASES_CACHED, CONTACTS_CACHED, CachedStream, PRISONS_CACHED, Streams, answer_to_request, answer_to_spent_key,
@@ -89,7 +95,7 @@ struct ServiceInner {
     running_bulks: RunningBulks,
     merge_turn: Mutex<()>,
     /// Set once the log is known to be none of an earlier version.
-    is_log_readable: OnceCell<()>,
+    is_log_readable: AtomicBool,
     metrics: CommandMetrics,
 }
 
@@ -105,7 +111,7 @@ impl Service {
                 obligations: ObligationIndex::default(),
                 running_bulks: RunningBulks::default(),
                 merge_turn: Mutex::new(()),
-                is_log_readable: OnceCell::new(),
+                is_log_readable: AtomicBool::default(),
                 metrics: CommandMetrics::new(),
                 log,
                 settings,
@@ -220,7 +226,9 @@ impl Service {
                 // caller's.
                 let permitted = permit(loaded.history()).map_err(CommandError::from);
                 match answer_to_request(&loaded, request) {
-                    Some(answer) if request.is_of_recorder(&answer) => return answer,
+                    Some(answer) if may_see_anywhere(&request.confinement, &request.recorded_by, &answer) => {
+                        return answer;
+                    }
                     Some(answer) if is_up_to_date => return permitted.and(answer),
                     Some(_) => None,
                     None => Some(permitted.and_then(|()| {
@@ -416,9 +424,9 @@ impl Service {
     /// Refuses a log of an earlier version, before anything is appended to it. Asks the log once.
     pub(crate) async fn refuse_older_log(&self) -> Result<(), LogError> {
         // In an outage nobody waits for the try of another.
-        if self.inner.is_log_readable.get().is_none() {
+        if !self.inner.is_log_readable.load(Ordering::Relaxed) {
             refuse_older_log(&*self.inner.log).await?;
-            let _ = self.inner.is_log_readable.set(());
+            self.inner.is_log_readable.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

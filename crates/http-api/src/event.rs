@@ -249,6 +249,14 @@ mod tests {
     }
 
     #[test]
+    fn the_digest_of_a_row_is_shown_to_readers_of_its_texts_alone() {
+        let (file, sheet, row_sha256) = ("cases.csv".to_owned(), "cases".to_owned(), Some("0".repeat(64)));
+        let provenance = Provenance { file, sheet, row: Some(2), row_sha256, run: Uuid::nil() };
+        let is_shown = |texts| ProvenanceDocument::new(&provenance, texts).row_sha256.is_some();
+        assert_eq!((is_shown(Texts::Shown), is_shown(Texts::Hidden)), (true, false));
+    }
+
+    #[test]
     fn no_free_text_is_left_in_an_event_whose_texts_are_hidden() {
         let mut hidden = 0;
         for line in EVENT_SAMPLES.lines().filter(|line| !line.is_empty()) {

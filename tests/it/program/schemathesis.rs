@@ -7,7 +7,7 @@ use crate::support::{
     Program,
     demonstration::Demonstration,
     python::{python_with, run_tool},
-    tokens::{TestKey, changed, client, seconds_from_now},
+    tokens::{ALL_ROLES, TestKey, changed, client, seconds_from_now},
     topology::require_single_program,
 };
 
@@ -20,16 +20,6 @@ const START: &str = "from schemathesis.cli import schemathesis; schemathesis()";
 /// The seeds of its random requests, and the phases of each: those other than `fuzzing` send the
 /// same requests for every seed.
 const SEEDS: [(&str, &str); 3] = [("1", "examples,coverage,fuzzing,stateful"), ("2", "fuzzing"), ("3", "fuzzing")];
-
-/// Roles that together allow every operation.
-const ROLES: [&str; 6] = [
-    "ROLE_ALLOCATION_LEDGER__RW",
-    "ROLE_ALLOCATION_LEDGER__AUDIT",
-    "ROLE_ALLOCATION_LEDGER__EXPORT",
-    "ROLE_ALLOCATION_LEDGER__OPERATE",
-    "ROLE_VIEW_POM_ALLOCATIONS",
-    "ROLE_SAR_DATA_ACCESS",
-];
 
 /// Runs Schemathesis with further arguments.
 async fn check_document(python: &str, program: &Program, further: &[&str]) {
@@ -56,7 +46,7 @@ async fn schemathesis_finds_no_difference_with_a_token_either() {
     require_single_program();
     let Some(python) = python_with("schemathesis") else { return };
     let key = TestKey::of_sign_on();
-    let claims = client("schemathesis", &ROLES, "read write");
+    let claims = client("schemathesis", &ALL_ROLES, "read write");
     let token = key.token(&changed(claims, json!({"exp": seconds_from_now(3_600)})));
     let guarded = Demonstration::serve_guarded(&key, &token).await;
     let header = format!("Authorization: Bearer {token}");

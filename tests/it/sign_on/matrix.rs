@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::{
     Client, HttpAnswer,
-    tokens::{GuardedProgram, ISSUER, TestKey, changed, client, person, seconds_from_now, unsigned},
+    tokens::{ALL_ROLES, GuardedProgram, ISSUER, TestKey, changed, client, person, seconds_from_now, unsigned},
     topology::require_single_program,
 };
 
@@ -238,16 +238,7 @@ async fn no_route_takes_a_token_that_is_not_valid() {
     require_single_program();
     let guarded = Guarded::start().await;
     let (key, other) = (&guarded.key, TestKey::other());
-    let all_roles = [
-        "ROLE_ALLOCATION_LEDGER__RO",
-        "ROLE_ALLOCATION_LEDGER__RW",
-        "ROLE_ALLOCATION_LEDGER__AUDIT",
-        "ROLE_ALLOCATION_LEDGER__EXPORT",
-        "ROLE_ALLOCATION_LEDGER__OPERATE",
-        "ROLE_VIEW_POM_ALLOCATIONS",
-        "ROLE_SAR_DATA_ACCESS",
-    ];
-    let claims = person(&all_roles);
+    let claims = person(&ALL_ROLES);
     let with = |changes| key.token(&changed(claims.clone(), changes));
     let none = unsigned(&changed(key.header(), json!({"alg": "none"})).to_string(), &claims.to_string());
     let hs256 = unsigned(&changed(key.header(), json!({"alg": "HS256"})).to_string(), &claims.to_string());

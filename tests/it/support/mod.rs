@@ -62,7 +62,7 @@ pub use database::{TestDatabase, bare_database, database};
 pub use event_store::EventStore;
 pub use program::{Program, Tool, ToolOutput, run, run_in, run_on_terminal, run_with_input, run_within, spawn};
 pub use proxy::Proxy;
-pub use stand_in::{NAMING_KEY, Nodes, StandIn, log_at, log_with_key, server_name};
+pub use stand_in::{NAMING_KEY, Nodes, StandIn, log_at, log_with_key, server_name, server_name_of_generation};
 pub use topology::Topology;
 pub use views::{dump_view, dump_views};
 

@@ -43,6 +43,11 @@ pub fn log_with_key(url: &str, key: Option<&str>) -> KurrentLog {
 /// The name of a stream on the server, with the default prefix and [`NAMING_KEY`], worked out as
 /// the documentation says.
 pub fn server_name(stream: &Stream) -> String {
+    server_name_of_generation(stream, 0)
+}
+
+/// [`server_name`] where streams of the names before were deleted.
+pub fn server_name_of_generation(stream: &Stream, generation: u64) -> String {
     if let Stream::Prison(_) = stream {
         return format!("ledger-{stream}");
     }
@@ -51,7 +56,7 @@ pub fn server_name(stream: &Stream) -> String {
         .chunks(2)
         .map(|digits| u8::from_str_radix(std::str::from_utf8(digits).expect("ASCII"), 16).expect("digits"))
         .collect();
-    let digest = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("{stream}/0").as_bytes());
+    let digest = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("{stream}/{generation}").as_bytes());
     let digits: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("ledger-person-{digits}")
 }

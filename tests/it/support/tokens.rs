@@ -14,6 +14,17 @@ use super::{Program, TestDatabase, database};
 /// The issuer of these tokens.
 pub const ISSUER: &str = "https://sign-in.example/auth/issuer";
 
+/// Roles that together allow every operation.
+pub const ALL_ROLES: [&str; 7] = [
+    "ROLE_ALLOCATION_LEDGER__RO",
+    "ROLE_ALLOCATION_LEDGER__RW",
+    "ROLE_ALLOCATION_LEDGER__AUDIT",
+    "ROLE_ALLOCATION_LEDGER__EXPORT",
+    "ROLE_ALLOCATION_LEDGER__OPERATE",
+    "ROLE_VIEW_POM_ALLOCATIONS",
+    "ROLE_SAR_DATA_ACCESS",
+];
+
 /// A key of the sign-on, or of an attacker, with the tokens that it signs.
 pub struct TestKey {
     local: LocalKey,

@@ -26,7 +26,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use crate::{
-    CommandError, Outcome, Request, RequestDigest, Service, idempotency_keys::answer_of, request::is_of_recorder,
+    CommandError, Outcome, Request, RequestDigest, Service, idempotency_keys::answer_of, request::may_see_anywhere,
     service::CachedCase, streams::answer_to_repeat,
 };
 
@@ -143,7 +143,7 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, C
         // Not in an `if let` condition, which would hold the lock beyond this line.
         let repeat = answer_to_repeat(&link.found.read(), merge.command_id, &merge.request_digest);
         if let Some(retirement) = repeat {
-            if !is_of_recorder(&merge.confinement, &merge.recorded_by, &retirement) {
+            if !may_see_anywhere(&merge.confinement, &merge.recorded_by, &retirement) {
                 let prison = removed.last().found.read().history().state().prison;
                 merge.confinement.check_case(&merge.removed_number, prison.as_ref())?;
             }

@@ -13,7 +13,8 @@ use kurrentdb::{ReadAllOptions, StreamPosition, TombstoneStreamOptions};
 
 use super::*;
 use crate::support::{
-    DataDir, Program, ToolOutput, bare_database, database, log_with_key, run_in, whole_log::read_recorded,
+    DataDir, Program, ToolOutput, bare_database, database, log_with_key, run_in, server_name_of_generation,
+    whole_log::read_recorded,
 };
 
 /// Another key than that of the tests' ledgers.
@@ -54,6 +55,7 @@ async fn an_event_whose_name_is_not_that_of_its_number_is_damage() {
     for (name, stream, generation) in [
         (server_name(&one), &other, 0),
         (server_name(&one), &one, 1),
+        (server_name_of_generation(&one, 1), &one, 1),
         (server_name(&one), &prison, 0),
         ("ledger-prison-MDI".to_owned(), &prison, 0),
         ("ledger-prison-LEI".to_owned(), &one, 0),
