@@ -304,23 +304,40 @@ fn write_list(settings: &ListSettings, prisons: &[PrisonContacts], now: DateTime
 /// Sends the commands, many at a time: each goes to the stream of a person. Answers the lines as
 /// they went, in their order.
 async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> anyhow::Result<Vec<ContactLine>> {
-    stream::iter(planned)
-        .map(async |PlannedContact { mut line, step }| {
-            let Some(step) = step else { return Ok(line) };
-            match recorder.send(step, line.row).await {
-                Ok(outcome) if outcome.is_repeated() => line.outcome = "already-recorded",
-                Ok(_) => line.outcome = if line.row.is_some() { "recorded" } else { "removal-confirmed" },
-                Err(CommandError::Refused(refusal)) => {
-                    line.outcome = "refused";
-                    line.reason = Some(refusal.sentence);
-                }
-                Err(error) => return Err(explain_interruption(error)),
+    // Those of one person one after the other, so that the stream has them in the order of the list.
+    let mut by_person: BTreeMap<_, Vec<(usize, PlannedContact)>> = BTreeMap::new();
+    for (index, contact) in planned.into_iter().enumerate() {
+        by_person.entry(contact.line.prisoner_number.clone()).or_default().push((index, contact));
+    }
+    let recorded: Vec<Vec<(usize, ContactLine)>> = stream::iter(by_person.into_values())
+        .map(async |of_person| {
+            let mut lines = Vec::with_capacity(of_person.len());
+            for (index, contact) in of_person {
+                lines.push((index, record_contact(recorder, contact).await?));
             }
-            Ok(line)
+            anyhow::Ok(lines)
         })
         .buffered(CASES_AT_ONCE)
         .try_collect()
-        .await
+        .await?;
+    let mut lines: Vec<_> = recorded.into_iter().flatten().collect();
+    lines.sort_unstable_by_key(|(index, _)| *index);
+    Ok(lines.into_iter().map(|(_, line)| line).collect())
+}
+
+async fn record_contact(recorder: &ImportRecorder<'_>, contact: PlannedContact) -> anyhow::Result<ContactLine> {
+    let PlannedContact { mut line, step } = contact;
+    let Some(step) = step else { return Ok(line) };
+    match recorder.send(step, line.row).await {
+        Ok(outcome) if outcome.is_repeated() => line.outcome = "already-recorded",
+        Ok(_) => line.outcome = if line.row.is_some() { "recorded" } else { "removal-confirmed" },
+        Err(CommandError::Refused(refusal)) => {
+            line.outcome = "refused";
+            line.reason = Some(refusal.sentence);
+        }
+        Err(error) => return Err(explain_interruption(error)),
+    }
+    Ok(line)
 }
 
 /// A line of the report with `--json`.
