@@ -120,10 +120,9 @@ impl Cli {
     ///
     /// # Errors
     /// The error of `clap`, which quotes what it refuses as every refusal does.
-    pub fn parse_from_arguments(
-        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-    ) -> Result<Self, clap::Error> {
-        let matches = secret_files::read(Self::command())?.try_get_matches_from(arguments);
+    pub fn parse_from_arguments(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let matches = secret_files::read(Self::command(), &arguments)?.try_get_matches_from(arguments);
         matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|mut error| {
             for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
                 if let Some(ContextValue::String(refused)) = error.get(kind) {

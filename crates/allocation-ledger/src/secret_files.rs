@@ -5,38 +5,55 @@
 //! `LEDGER_VIEWS_FILE` for `LEDGER_VIEWS`. Where a subcommand takes the name of the file itself, as
 //! `prepare` does, it makes the file: one that is not there is then no mistake.
 
-use std::{collections::BTreeSet, fs, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs, io,
+};
 
 use clap::{Arg, Command, Error, error::ErrorKind};
 
-/// Gives the settings of a command, and of those below it, what is in their files. A flag and the
-/// variable itself go before the file.
+/// Gives the settings of the subcommand that the arguments name, and of those above it, what is in
+/// their files. A flag and the variable itself go before the file.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn read(command: Command) -> Result<Command, Error> {
-    let mut failed = None;
-    let made = variables(&command);
-    let command = read_into(command, &made, &mut failed);
-    failed.map_or(Ok(command), Err)
-}
-
-/// The variables of a command and of those below it.
-fn variables(command: &Command) -> BTreeSet<String> {
-    let own = command.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()));
-    own.chain(command.get_subcommands().flat_map(variables)).collect()
-}
-
-fn read_into(command: Command, made: &BTreeSet<String>, failed: &mut Option<Error>) -> Command {
-    let command = command.mut_args(|argument| match secret_of(&argument, made) {
-        Ok(None) => argument,
-        Ok(Some(secret)) => argument.default_value(secret).hide_default_value(true),
-        Err(error) => {
-            *failed = Some(error);
-            argument
+pub fn read(command: Command, arguments: &[OsString]) -> Result<Command, Error> {
+    // What is wrong with the arguments is said when they are read in earnest.
+    let mut named = Vec::new();
+    if let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(arguments) {
+        let mut inner = matches.subcommand();
+        while let Some((name, matches)) = inner {
+            named.push(name.to_owned());
+            inner = matches.subcommand();
         }
+    }
+    read_into(command, &named)
+}
+
+fn read_into(mut command: Command, named: &[String]) -> Result<Command, Error> {
+    let made: BTreeSet<String> = command
+        .get_arguments()
+        .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))
+        .collect();
+    let mut secrets = BTreeMap::new();
+    for argument in command.get_arguments() {
+        if let Some(secret) = secret_of(argument, &made)? {
+            secrets.insert(argument.get_id().clone(), secret);
+        }
+    }
+    for (id, secret) in secrets {
+        command = command.mut_arg(id, |argument| argument.default_value(secret).hide_default_value(true));
+    }
+    let Some((inner, deeper)) = named.split_first() else { return Ok(command) };
+    let mut failed = None;
+    let command = command.mut_subcommand(inner, |inner| {
+        read_into(inner.clone(), deeper).unwrap_or_else(|error| {
+            failed = Some(error);
+            inner
+        })
     });
-    command.mut_subcommands(|inner| read_into(inner, made, failed))
+    failed.map_or(Ok(command), Err)
 }
 
 /// The value in the file of a setting, without white space at its end; `None` where there is none.

@@ -72,9 +72,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{Stream, identifier::CommandId};
-use futures::{
-    FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream,
-};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 
 use event_log::{
     AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, KeySpending, LogError, NewEvent, PageNext,
@@ -135,7 +133,7 @@ impl KurrentLog {
     /// # Errors
     /// It is ([`NamingKeyError`] is then the source of the error), or the server is out of reach.
     pub fn check_naming_key(&self) -> BoxFuture<'_, Result<(), LogError>> {
-        self.store.names().map_ok(drop).boxed()
+        self.store.check_naming_key().boxed()
     }
 
     /// Whether a naming key is known to be that of the ledger.

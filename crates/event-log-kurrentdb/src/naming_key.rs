@@ -5,7 +5,8 @@
 //! then on a process with another key reads and writes nothing: it would look for each person in a
 //! stream that does not exist.
 //!
-//! Where the stream was lost, the key must be the one that named the streams of the log.
+//! Where that stream was lost, the key must be the one that named the first person's in the log. A
+//! service looks at it when it starts, and a writer before it stores the fingerprint again.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -13,18 +14,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use event_log::{LogError, LogPage, PAGE_EVENTS_MAX, PageNext};
+use event_log::{LogError, PAGE_EVENTS_MAX};
 use kurrentdb_protocol::ExpectedRevision as StreamState;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    client::{CallError, NewServerEvent, StreamRead},
-    paging::PageReader,
+    client::{CallError, NewServerEvent, ServerPosition, StreamRead},
+    event_format::recorded_event,
+    log_reads::ReadEnd,
     retries::SILENCE_MAX,
     store::{Store, log_error},
-    stream_names::{NamingKeyError, StreamNames},
+    stream_names::{GENERATION, NamingKeyError, StreamNames},
 };
 
 /// The name of the stream, after the prefix.
@@ -68,12 +70,21 @@ impl Store {
         let names = self.names().await?;
         if !self.is_key_confirmed.load(Ordering::Relaxed) {
             if self.positions.last_event() > 0 {
-                self.check_log_has_names_of_key().await?;
+                self.check_first_person().await?;
             }
             self.store_fingerprint(key.fingerprint()).await?;
             self.wait_until_confirmed().await?;
         }
         Ok(names)
+    }
+
+    /// As [`Self::names`], and looks into the log where no fingerprint is stored.
+    pub(crate) async fn check_naming_key(self: &Arc<Self>) -> Result<(), LogError> {
+        self.names().await?;
+        if self.names.key.is_some() && !self.is_key_confirmed.load(Ordering::Relaxed) {
+            self.check_first_person().await?;
+        }
+        Ok(())
     }
 
     /// Reads until the fingerprint is there, and it is this key's. A server refuses a second writer
@@ -130,18 +141,28 @@ impl Store {
         }
     }
 
-    /// Reads the log up to the first event of a person, whose stream the key must have named.
-    async fn check_log_has_names_of_key(self: &Arc<Self>) -> Result<(), LogError> {
-        let (mut after, mut reader) = (0, PageReader::after(0));
+    /// Checks that the key has named the stream of the first person in the log. Damage is left to
+    /// the reads that meet it.
+    async fn check_first_person(self: &Arc<Self>) -> Result<(), LogError> {
+        let of_any_key = StreamNames { prefix: self.names.prefix.clone(), key: None };
+        let mut from = ServerPosition::default();
         loop {
-            let LogPage { events, next } = self.page(after, PAGE_EVENTS_MAX, &mut reader).await?;
-            if events.iter().any(|event| event.stream.person().is_some()) {
-                return Ok(());
+            let (read, end) = self.read_all(from.commit, from, PAGE_EVENTS_MAX).await.map_err(log_error)?;
+            for event in read {
+                from = event.position;
+                let name = event.stream.clone();
+                if self.owns(&event)
+                    && let Ok((event, _)) = recorded_event(&of_any_key, event)
+                    && event.stream.person().is_some()
+                {
+                    let is_of_key = self.names.is_name_of(&name, &event.stream, GENERATION);
+                    return if is_of_key { Ok(()) } else { Err(NamingKeyError::Other.into()) };
+                }
             }
-            match next {
-                PageNext::Damage(error) => return Err(error),
-                PageNext::LogEnd => return Ok(()),
-                PageNext::MoreEvents => after = events.last().map_or(after, |last| last.position),
+            match end {
+                ReadEnd::LogEnd => return Ok(()),
+                ReadEnd::NothingBefore(before) => from = ServerPosition { commit: before, prepare: 0 },
+                ReadEnd::More | ReadEnd::Quiet => {}
             }
         }
     }

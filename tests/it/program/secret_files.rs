@@ -29,6 +29,13 @@ async fn the_urls_of_the_stores_can_be_in_files() {
     let missing = run_in(&[("LEDGER_VIEWS_FILE", "/nowhere/url"), files[0]], &prison).await;
     assert!(missing.stderr.contains("LEDGER_VIEWS_FILE names /nowhere/url, which cannot be read"), "{missing:?}");
     assert_eq!(missing.status.code(), Some(2));
+    // `prepare` makes this file; whatever else reads it says that it is not there, and a subcommand
+    // without the setting does not look.
+    let key = [("LEDGER_NAMING_KEY", ""), ("LEDGER_NAMING_KEY_FILE", "/nowhere/key")];
+    let missing = run_in(&key, &["serve", "--role", "query", "--event-store", "esdb://127.0.0.1:1"]).await;
+    assert!(missing.stderr.contains("LEDGER_NAMING_KEY_FILE names /nowhere/key, which cannot be read"), "{missing:?}");
+    let unread = run_in(&key, &["handover-dates", "--help"]).await;
+    assert!(unread.status.success(), "{unread:?}");
     let help = run_in(&files, &["serve", "--help"]).await;
     assert!(help.status.success() && !help.stdout.contains(&database.url), "{}", help.stdout);
     assert!(program.stop().await.success());
