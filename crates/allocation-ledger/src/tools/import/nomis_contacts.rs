@@ -304,7 +304,7 @@ fn write_list(settings: &ListSettings, prisons: &[PrisonContacts], now: DateTime
 /// Sends the commands, many at a time: each goes to the stream of a person. Answers the lines as
 /// they went, in their order.
 async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> anyhow::Result<Vec<ContactLine>> {
-    // Those of one person one after the other, so that the stream has them in the order of the list.
+    // Those of one person one after the other: the stream has them in the order of the list.
     let mut by_person: BTreeMap<_, Vec<(usize, PlannedContact)>> = BTreeMap::new();
     for (index, contact) in planned.into_iter().enumerate() {
         by_person.entry(contact.line.prisoner_number.clone()).or_default().push((index, contact));
