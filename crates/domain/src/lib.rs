@@ -11,6 +11,7 @@
 //! | what may happen to a case, and what follows? | [`prisoner`] |
 //! | what may happen to a prison's roster? | [`prison`] |
 //! | which POM contacts does NOMIS have of a person? | [`nomis_contacts`] |
+//! | how much work are a POM's cases? | [`caseload`] |
 //! | when does a case go to the community? | [`handover`] |
 //! | which officer is responsible at an instant? | [`prisoner::responsibility`] |
 //! | which dates, instants and texts are taken from outside? | [`moment`], [`text`] |
@@ -19,6 +20,7 @@
 //! | why was a command turned away, and which rules are there? | [`refusal`], [`rule`] |
 //! | which prisons are a caller's, and what may such a caller record? | [`confinement`] |
 
+pub mod caseload;
 pub mod command;
 pub mod confinement;
 mod effective_time;

@@ -5,6 +5,8 @@
 //! was made. They are not looked at again when an entry before the allocation is backdated or
 //! voided.
 
+use chrono::{DateTime, Utc};
+
 use super::{
     pom_role_rules::primary,
     recommended_kind::recommend_kind,
@@ -15,6 +17,7 @@ use crate::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
     officer::{Pom, PomKind, PomStatus},
+    prison,
     prisoner::{
         Allocate, AllocateCoworker, AllocateWithTier, AllocationMade, Choice, ChoiceReasons, Context,
         CoworkerAllocated, CoworkerReallocated, OverrideReason, PrisonerEvent, Reallocate, Reallocated, State,
@@ -121,13 +124,7 @@ pub(super) fn allocate_coworker(
 fn find_active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) -> Result<Pom, Refusal> {
     let at = context.effective_at;
     let on = london::date(at).format("%-d %B %Y");
-    let joined = context.prison.and_then(|prison| prison.joined_at(at));
-    let Some(prison) = context.prison.filter(|_| joined.is_some()) else {
-        return Err(Refusal::new(
-            Rule::PrisonNotOnOmic,
-            format!("{code} had not joined OMiC on {on}. Record its onboarding, with a go-live date by then, first."),
-        ));
-    };
+    let prison = require_on_omic(code, context.prison, at)?;
     let Some(pom) = prison.pom_at(staff_id, at) else {
         return Err(Refusal::new(
             Rule::PomNotRegistered,
@@ -149,6 +146,21 @@ fn find_active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) 
     Ok(Pom { staff_id, name: pom.name, kind: pom.kind, email: pom.email })
 }
 
+/// Rule 1: the prison, if it has joined OMiC by an instant.
+pub(super) fn require_on_omic<'p>(
+    code: &PrisonCode,
+    prison: Option<&'p prison::History>,
+    at: DateTime<Utc>,
+) -> Result<&'p prison::History, Refusal> {
+    prison.filter(|prison| prison.joined_at(at).is_some()).ok_or_else(|| {
+        let on = london::date(at).format("%-d %B %Y");
+        Refusal::new(
+            Rule::PrisonNotOnOmic,
+            format!("{code} had not joined OMiC on {on}. Record its onboarding, with a go-live date by then, first."),
+        )
+    })
+}
+
 /// Rule 5: the choice, with the recommendation at that moment.
 fn make_choice(
     number: &PrisonerNumber,
@@ -162,7 +174,8 @@ fn make_choice(
         tier: tier.tier,
         rosh_level: tier.rosh_level,
         recommendation_policy: context.recommendation_policy,
-        recommended_pom_kind: recommend_kind(state, context),
+        recommended_pom_kind: recommend_kind(state, context.recommendation_policy, context.effective_at)
+            .and_then(|recommendation| recommendation.kind),
         override_reasons: reasons.override_reasons.clone(),
         suitability_detail: reasons.suitability_detail.clone(),
         override_detail: reasons.override_detail.clone(),

@@ -33,6 +33,7 @@ mod role_origin;
 mod same_fact;
 mod shared_refusals;
 mod state;
+mod suggestion;
 mod text_origin;
 mod waiting;
 
@@ -44,9 +45,13 @@ pub use history::History;
 pub use merge::{AllocationReference, MergedPast, merge_of};
 pub use period::{Period, period_at, periods};
 pub use pom_choice::*;
+pub use recommended_kind::{Recommendation, RecommendationReason, recommend_kind};
 pub use responsibility::{OfficerRole, Phase, Responsibility, responsibility};
 pub use role_origin::RoleOrigins;
 pub use same_fact::find_same_fact;
 pub use shared_refusals::{NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge};
 pub use state::{ComRole, PomRole, Reception, RoleAllocation, State};
+pub use suggestion::{
+    AllocationQuestion, HeldBefore, SuggestedPom, SuggestionSettings, Suggestions, find_roles_before, suggest_poms,
+};
 pub use waiting::{Waiting, WaitingReason};

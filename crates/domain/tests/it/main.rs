@@ -16,3 +16,4 @@ mod responsibility;
 mod roster;
 mod rules;
 mod same_fact;
+mod suggestions;
