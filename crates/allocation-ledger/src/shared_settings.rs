@@ -185,10 +185,16 @@ impl CommandSettings {
     pub fn command_settings(&self) -> command::ServiceSettings {
         command::ServiceSettings {
             clock: command::Clock::system(),
-            recommendation_policy: match self.recommendation_policy {
-                RecommendationSetting::Tier => RecommendationPolicy::Tier,
-                RecommendationSetting::Rosh => RecommendationPolicy::Rosh,
-            },
+            recommendation_policy: self.recommendation_policy(),
+        }
+    }
+
+    /// How the recommended kind of POM is worked out.
+    #[must_use]
+    pub fn recommendation_policy(&self) -> RecommendationPolicy {
+        match self.recommendation_policy {
+            RecommendationSetting::Tier => RecommendationPolicy::Tier,
+            RecommendationSetting::Rosh => RecommendationPolicy::Rosh,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::Path, sync::Mutex, time::Duration};
 
 use allocation_ledger::{serve, shared_settings};
 use anyhow::{Context as _, bail};
-use domain::identifier::PrisonerNumber;
+use domain::{caseload::TierWeights, identifier::PrisonerNumber};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -44,6 +44,7 @@ pub(crate) async fn posts_and_gets(
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.join("http")),
         commands: commands.clone(),
+        tier_weights: TierWeights::default(),
         lag_max: serve::LAG_MAX_SECONDS,
         product_id: "default".to_owned(),
     })

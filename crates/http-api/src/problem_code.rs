@@ -125,6 +125,8 @@ problem_codes! {
         "Use one of the methods that the `Allow` header lists.";
     PrisonUnknown => "prison-unknown", 404, "Neither the list of prisons nor the ledger has the prison.",
         "Check the code of the prison.";
+    CaseNotWaiting => "case-not-waiting", 404, "The case does not wait to be allocated at that prison.",
+        "Read the case. `detail` says where it is; `GET /prisons/{prisonCode}/unallocated` lists the cases that wait.";
     RevisionMismatch => "revision-mismatch", 412, "The case or the roster is not at the revision that `If-Match` names.",
         "Read it again, then decide again, and send the revision that you have read.";
     IdempotencyKeyReused => "idempotency-key-reused", 422, "The Idempotency-Key belongs to another request.",

@@ -7,7 +7,7 @@ use std::{
 
 use access_log::AccessLog;
 use chrono::{DateTime, Utc};
-use domain::moment::normalise;
+use domain::{moment::normalise, prisoner::SuggestionSettings};
 use event_log::SharedLog;
 use http_api::{ClientQuota, QuotaExceeded, QuotaShare, RequestClient};
 use sqlx::{
@@ -43,6 +43,7 @@ pub struct QueryState {
     pub(crate) checkpoint: CheckpointWatch,
     pub(crate) cases: CaseLookups,
     pub(crate) access_log: AccessLog,
+    pub(crate) suggestions: SuggestionSettings,
     streams: Arc<ClientQuota>,
     ending: Arc<watch::Sender<bool>>,
 }
@@ -61,6 +62,7 @@ impl QueryState {
             views,
             log,
             access_log: AccessLog::off(),
+            suggestions: SuggestionSettings::default(),
             streams: ClientQuota::new(STREAMS_MAX, CLIENT_STREAMS_MAX),
             ending: Arc::new(watch::Sender::new(false)),
         }
@@ -70,6 +72,12 @@ impl QueryState {
     #[must_use]
     pub fn with_access_log(self, access_log: AccessLog) -> Self {
         Self { access_log, ..self }
+    }
+
+    /// Suggests POMs by these settings, and not by the default ones.
+    #[must_use]
+    pub fn with_suggestions(self, suggestions: SuggestionSettings) -> Self {
+        Self { suggestions, ..self }
     }
 
     /// Ends the answers to clients that follow the log, which would go on for ever; for the end of

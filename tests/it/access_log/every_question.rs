@@ -36,6 +36,11 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
     ("GET", "/prisons/{prisonCode}/poms", "/prisons/LEI/poms"),
     ("GET", "/prisons/{prisonCode}/statistics", "/prisons/LEI/statistics"),
     ("GET", "/prisons/{prisonCode}/unallocated", "/prisons/LEI/unallocated"),
+    (
+        "GET",
+        "/prisons/{prisonCode}/unallocated/{prisonerNumber}/suggestions",
+        "/prisons/LEI/unallocated/A1112AA/suggestions",
+    ),
     ("GET", "/projections", "/projections"),
     ("GET", "/status", "/status"),
     ("GET", "/subject-access-request", "/subject-access-request?prn=A1111AA"),

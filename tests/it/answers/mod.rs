@@ -19,4 +19,5 @@ mod receptions;
 mod refusals;
 mod responsibility;
 mod single_program;
+mod suggestions;
 mod unknown_prison;

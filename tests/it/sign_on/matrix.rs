@@ -57,6 +57,7 @@ pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("GET", "/prisons/{prisonCode}/poms", Question),
     ("GET", "/prisons/{prisonCode}/statistics", Question),
     ("GET", "/prisons/{prisonCode}/unallocated", Question),
+    ("GET", "/prisons/{prisonCode}/unallocated/{prisonerNumber}/suggestions", Question),
     ("POST", "/prisoners/{prisonerNumber}/allocations", Command),
     ("POST", "/prisoners/{prisonerNumber}/co-workers", Command),
     ("DELETE", "/prisoners/{prisonerNumber}/co-workers/current", Command),

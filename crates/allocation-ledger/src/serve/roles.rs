@@ -154,7 +154,9 @@ impl<'a> Wiring<'a> {
         let pool = read_only(views);
         gauges::connections(&wiring.metrics, "query", &pool);
         let lag_max = Duration::from_secs(wiring.settings.lag_max);
-        let state = query::QueryState::new(pool, Arc::clone(&wiring.log.log), lag_max).with_access_log(access_log);
+        let state = query::QueryState::new(pool, Arc::clone(&wiring.log.log), lag_max)
+            .with_access_log(access_log)
+            .with_suggestions(wiring.settings.suggestion_settings());
         let streaming = state.clone();
         let stopped = wait_until_raised(&wiring.stop.accepting);
         tokio::spawn(async move {

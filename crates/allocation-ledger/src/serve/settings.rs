@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use domain::{caseload::TierWeights, prisoner::SuggestionSettings};
 use http_api::TrustedProxies;
 
 use super::{AccessLogSettings, ServerTlsSettings, SignOnSettings};
@@ -58,6 +59,10 @@ pub struct ServeSettings {
     /// How commands are decided.
     #[command(flatten)]
     pub commands: shared_settings::CommandSettings,
+    /// How much work a case is by the letter of its tier, for suggestions of a POM; a letter that
+    /// is left out keeps its default
+    #[arg(long, env = "LEDGER_TIER_WEIGHTS", value_name = "WEIGHTS", default_value_t)]
+    pub tier_weights: TierWeights,
     /// How many seconds the views may be behind the log before a service that answers from them is
     /// not ready
     #[arg(long, env = "LEDGER_LAG_MAX", value_name = "SECONDS", default_value_t = LAG_MAX_SECONDS)]
@@ -74,6 +79,14 @@ impl ServeSettings {
     /// One of the texts is no address and no range.
     pub(super) fn trusted_proxies(&self) -> anyhow::Result<TrustedProxies> {
         TrustedProxies::parse(&self.trusted_proxies).context("--trusted-proxy")
+    }
+
+    /// How POMs are suggested for a case.
+    pub(super) fn suggestion_settings(&self) -> SuggestionSettings {
+        SuggestionSettings {
+            recommendation_policy: self.commands.recommendation_policy(),
+            tier_weights: self.tier_weights,
+        }
     }
 
     /// How many requests a client may send in a second; `None` for any number.

@@ -39,6 +39,7 @@ mod responsibility;
 mod statistics;
 mod subject_access;
 mod subject_access_template;
+mod suggestions;
 mod unallocated;
 
 use axum::middleware;
@@ -69,6 +70,7 @@ fn routes() -> GuardedRouter<QueryState> {
         .described(Access::Questions, routes!(responsibilities::find_responsibilities))
         .described(Access::Questions, routes!(cases::list_prison_cases))
         .described(Access::Questions, routes!(unallocated::list_unallocated_cases))
+        .described(Access::Questions, routes!(suggestions::get_allocation_suggestions))
         .described(Access::Questions, routes!(handovers::get_handovers))
         .described(Access::Questions, routes!(poms::list_poms))
         .described(Access::Questions, routes!(pom_cases::list_pom_cases))

@@ -54,9 +54,9 @@ pub(super) struct PomOnRoster {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CaseloadByRole {
     /// As primary POM.
-    primary: CaseCount,
+    pub(super) primary: CaseCount,
     /// As co-working POM.
-    coworking: CaseCount,
+    pub(super) coworking: CaseCount,
 }
 
 /// A number of cases.
@@ -64,14 +64,14 @@ pub(super) struct CaseloadByRole {
 #[serde(rename_all = "camelCase")]
 pub(super) struct CaseCount {
     /// All.
-    total: u64,
+    pub(super) total: u64,
     /// By tier letter; `NONE` for those without a tier.
     #[schema(example = json!({"A": 2, "B": 5}))]
     by_tier: BTreeMap<String, u64>,
 }
 
-impl From<(RegisteredPom, PomCaseload)> for PomOnRoster {
-    fn from((RegisteredPom { pom, .. }, load): (RegisteredPom, PomCaseload)) -> Self {
+impl From<PomCaseload> for CaseloadByRole {
+    fn from(load: PomCaseload) -> Self {
         let count = |by_tier: BTreeMap<Option<String>, u64>| CaseCount {
             total: by_tier.values().sum(),
             by_tier: by_tier
@@ -79,6 +79,12 @@ impl From<(RegisteredPom, PomCaseload)> for PomOnRoster {
                 .map(|(tier, cases)| (tier.unwrap_or_else(|| "NONE".to_owned()), cases))
                 .collect(),
         };
+        Self { primary: count(load.primary), coworking: count(load.coworking) }
+    }
+}
+
+impl From<(RegisteredPom, PomCaseload)> for PomOnRoster {
+    fn from((RegisteredPom { pom, .. }, load): (RegisteredPom, PomCaseload)) -> Self {
         Self {
             staff_id: pom.staff_id.get(),
             name: pom.name,
@@ -88,7 +94,7 @@ impl From<(RegisteredPom, PomCaseload)> for PomOnRoster {
             returns_on: pom.returns_on,
             status_reason: pom.reason,
             working_pattern: pom.working_pattern.into(),
-            caseload: CaseloadByRole { primary: count(load.primary), coworking: count(load.coworking) },
+            caseload: load.into(),
         }
     }
 }

@@ -64,7 +64,7 @@ pub(super) struct WaitingCase<'a> {
 }
 
 impl<'a> WaitingCase<'a> {
-    fn new(case: &'a CasePeriodRow, at: DateTime<Utc>) -> Self {
+    pub(super) fn new(case: &'a CasePeriodRow, at: DateTime<Utc>) -> Self {
         Self {
             prisoner_number: &case.prisoner_number,
             crn: case.crn.as_ref().map(Crn::as_str),

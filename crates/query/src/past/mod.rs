@@ -4,6 +4,7 @@
 //! |---|---|
 //! | whose case is a number, at an instant or from first to last? | `case_at` |
 //! | which cases, POMs, allocations or contacts did a list have? | `lists` |
+//! | which POMs may take a case that waits? | `suggestions` |
 //! | what happened to a case, under all of its numbers? | `case_history` |
 //! | how are histories read from the log, each once? | `histories` |
 //! | which numbers are of one case? | `numbers` |
@@ -28,6 +29,7 @@ mod lists;
 mod numbers;
 mod point;
 mod readable;
+mod suggestions;
 
 pub use case_history::{CaseEntry, CasePeriod, WholeCase, whole_case};
 pub use error::PastError;
@@ -39,3 +41,4 @@ pub(crate) use lists::{
     CaseListScope, ListExtent, case_lists, check_names_no_pom, contacts, contacts_of_prisoners, months, roster,
 };
 pub(crate) use numbers::merge_partner;
+pub(crate) use suggestions::suggestions;

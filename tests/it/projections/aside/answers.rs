@@ -94,6 +94,9 @@ async fn a_damaged_case_answers_500_until_it_is_mended_and_the_others_go_on() {
         assert_eq!(client.get(path).await.status, 200, "{path}");
     }
     assert_refused(&client.get("/prisoners/A0009AA/responsibility").await, 404, "prisoner-unknown");
+    // The log has the case, as it was while it waited.
+    let suggested = client.get("/prisons/LEI/unallocated/A0001AA/suggestions?on=2026-01-20").await;
+    assert_eq!((suggested.status.as_u16(), suggested.header("ledger-streams-aside")), (200, Some("1")));
 
     let numbers = json!(["A0002AA", "A0001AA", "A0009AA"]);
     let bulk = ask(&ledger, Method::POST, "/responsibilities", Some(&numbers), position).await;

@@ -25,7 +25,7 @@ use Expected::{NotYours, Text, Without};
 /// The request that an operation is tried with, and what should come of it.
 fn attempt(method: &str, path: &str) -> (String, Option<Value>, Expected) {
     let of_case = path.replace("{prisonerNumber}", OTHER).replace("{revision}", "0");
-    let of_prison = path.replace("{prisonCode}", "MDI").replace("{staffId}", &POM_MDI.to_string());
+    let of_prison = of_case.replace("{prisonCode}", "MDI").replace("{staffId}", &POM_MDI.to_string());
     let case = |body: Value| (of_case.clone(), Some(body), NotYours);
     let prison = |body: Value| (of_prison.clone(), Some(body), NotYours);
     match (method, path) {
@@ -145,7 +145,12 @@ async fn no_operation_shows_or_changes_what_is_at_another_prison() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(prisons.get(&prisons.auditor(), "/events?limit=1000").await.body, before, "nothing is recorded");
     // A path that is spelt in another way leads to no other answer.
-    for path in ["/prisons/%4DDI/cases", "/prisons/M%44I/poms", "/prisoners/%412222BB/history"] {
+    for path in [
+        "/prisons/%4DDI/cases",
+        "/prisons/M%44I/poms",
+        "/prisoners/%412222BB/history",
+        "/prisons/LEI/unallocated/A2222BB/suggestions",
+    ] {
         assert_not_yours(&prisons.get(&caller, path).await, path);
     }
     // The lists of all prisons have the caller's own.
@@ -167,6 +172,7 @@ async fn a_number_that_is_not_known_is_refused_as_one_of_another_prison() {
         ("GET", "/prisoners/{}/history", None),
         ("GET", "/prisoners/{}/responsibility?on=2020-01-01", None),
         ("GET", "/prisoners/{}/history/99", None),
+        ("GET", "/prisons/LEI/unallocated/{}/suggestions", None),
         ("POST", "/prisoners/{}/releases", Some(json!({}))),
         ("POST", "/prisoners/{}/tier", Some(json!({"tier": "C1"}))),
     ] {

@@ -15,7 +15,7 @@ use std::{io::Write as _, net::SocketAddr};
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use command::{Clock, Request, Service};
-use domain::{Command, Confinement, event::RecordedBy, identifier::CommandId};
+use domain::{Command, Confinement, caseload::TierWeights, event::RecordedBy, identifier::CommandId};
 use event_log::request_digest;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
@@ -56,6 +56,7 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.path().to_owned()),
         commands: settings.commands.clone(),
+        tier_weights: TierWeights::default(),
         lag_max: serve::LAG_MAX_SECONDS,
         product_id: "default".to_owned(),
     })
