@@ -1,4 +1,4 @@
--- Version 12 of the views; checksum of the tables: f6c1a3042300a177.
+-- Version 13 of the views; checksum of the tables: ef1a0c18baefe106.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -190,7 +190,8 @@ CREATE TABLE allocation (
     waiting_since timestamptz,
     waited_because text,
     received_at timestamptz,
-    days_from_reception integer
+    days_from_reception integer,
+    is_first_since_reception boolean NOT NULL
 );
 COMMENT ON TABLE allocation IS 'One row an allocation or reallocation of a primary POM, voided ones left out.';
 COMMENT ON COLUMN allocation.prisoner_number IS 'NOMS number.';
@@ -219,6 +220,23 @@ COMMENT ON COLUMN allocation.waiting_since IS 'For an allocation: since when it 
 COMMENT ON COLUMN allocation.waited_because IS 'What began that wait: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.';
 COMMENT ON COLUMN allocation.received_at IS 'For an allocation: when the person was received at the prison, if the ledger was told.';
 COMMENT ON COLUMN allocation.days_from_reception IS 'For an allocation: calendar days in London from that reception.';
+COMMENT ON COLUMN allocation.is_first_since_reception IS 'Whether it is the first allocation since that reception; false without one.';
+
+CREATE TABLE reception (
+    prisoner_number text NOT NULL,
+    revision bigint NOT NULL,
+    prison text NOT NULL,
+    received_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    reason text NOT NULL
+);
+COMMENT ON TABLE reception IS 'One row a reception of a person at a prison, voided ones left out.';
+COMMENT ON COLUMN reception.prisoner_number IS 'NOMS number.';
+COMMENT ON COLUMN reception.revision IS 'Revision of the event in the case''s stream.';
+COMMENT ON COLUMN reception.prison IS 'Where.';
+COMMENT ON COLUMN reception.received_at IS 'When the person came in.';
+COMMENT ON COLUMN reception.recorded_at IS 'When the ledger learnt of it.';
+COMMENT ON COLUMN reception.reason IS 'NEW_ADMISSION, READMISSION, READMISSION_SWITCH_BOOKING or TRANSFERRED.';
 
 CREATE TABLE prison (
     prison_code text NOT NULL,
@@ -475,6 +493,7 @@ ALTER TABLE prisoner_case ADD CONSTRAINT prisoner_case_pkey PRIMARY KEY (prisone
 ALTER TABLE case_period ADD CONSTRAINT case_period_pkey PRIMARY KEY (prisoner_number, valid_from);
 ALTER TABLE case_prison ADD CONSTRAINT case_prison_pkey PRIMARY KEY (prisoner_number, prison);
 ALTER TABLE allocation ADD CONSTRAINT allocation_pkey PRIMARY KEY (prisoner_number, revision);
+ALTER TABLE reception ADD CONSTRAINT reception_pkey PRIMARY KEY (prisoner_number, revision);
 ALTER TABLE prison ADD CONSTRAINT prison_pkey PRIMARY KEY (prison_code);
 ALTER TABLE pom_period ADD CONSTRAINT pom_period_pkey PRIMARY KEY (prison_code, staff_id, valid_from);
 ALTER TABLE nomis_contact ADD CONSTRAINT nomis_contact_pkey PRIMARY KEY (prisoner_number, contact_id);
@@ -484,6 +503,7 @@ CREATE INDEX case_period_pom ON case_period (pom_staff_id, valid_to) WHERE pom_s
 CREATE INDEX case_period_coworker ON case_period (coworker_staff_id, valid_to) WHERE coworker_staff_id IS NOT NULL;
 CREATE INDEX case_prison_prison ON case_prison (prison, first_position);
 CREATE INDEX allocation_prison_month ON allocation (prison, month);
+CREATE INDEX reception_prison ON reception (prison, received_at);
 CREATE INDEX pom_period_staff ON pom_period (staff_id, valid_to);
 CREATE INDEX nomis_contact_outstanding ON nomis_contact (prison_code) WHERE removed_at IS NULL;
 CREATE INDEX nomis_contact_prison ON nomis_contact (prison_code, position);

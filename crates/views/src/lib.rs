@@ -69,6 +69,7 @@ pub use tables::{
     pom_period::PomPeriodRow,
     prison::PrisonRow,
     prisoner_case::PrisonerCaseRow,
+    reception::ReceptionRow,
 };
 pub use values::{AllocationKind, PeriodEnd};
 pub use view::{CaseRows, ContactRows, EncodedRows, Owner, PrisonRows, UnknownView, VIEWS, View};

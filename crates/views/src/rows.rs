@@ -11,6 +11,7 @@ use crate::{
     tables::{
         allocation::AllocationRow, case_period::CasePeriodRow, case_prison::CasePrisonRow,
         nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow, prisoner_case::PrisonerCaseRow,
+        reception::ReceptionRow,
     },
     view::{CaseRows, ContactRows, PrisonRows},
 };
@@ -29,6 +30,7 @@ pub fn case_rows(history: &prisoner::History) -> CaseRows {
         prisoner_case,
         case_prison,
         allocation: AllocationRow::all_of(history),
+        reception: ReceptionRow::all_of(history),
     }
 }
 

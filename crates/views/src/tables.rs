@@ -7,3 +7,4 @@ pub mod nomis_contact;
 pub mod pom_period;
 pub mod prison;
 pub mod prisoner_case;
+pub mod reception;

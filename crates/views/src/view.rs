@@ -11,6 +11,7 @@ use crate::{
     tables::{
         allocation::AllocationRow, case_period::CasePeriodRow, case_prison::CasePrisonRow,
         nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow, prisoner_case::PrisonerCaseRow,
+        reception::ReceptionRow,
     },
 };
 
@@ -72,6 +73,7 @@ views! {
         case_period: Vec<CasePeriodRow> as CasePeriod,
         case_prison: Vec<CasePrisonRow> as CasePrison,
         allocation: Vec<AllocationRow> as Allocation,
+        reception: Vec<ReceptionRow> as Reception,
     }
     /// The rows of one prison; no `prison` while nothing is recorded of it.
     Prison => PrisonRows {

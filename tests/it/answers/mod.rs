@@ -15,6 +15,7 @@ mod merge_chains;
 mod merge_facts;
 mod merged_numbers;
 mod nomis_contacts;
+mod period_statistics;
 mod receptions;
 mod refusals;
 mod responsibility;

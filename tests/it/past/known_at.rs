@@ -170,7 +170,8 @@ fn questions(on: &str) -> Vec<Question> {
     }
     paths.extend(NUMBERS.map(|number| format!("/prisoners/{number}/responsibility?on={on}")));
     paths.extend(NUMBERS.map(|number| format!("/prisoners/{number}/responsibility/periods?")));
-    paths.extend(["nomis-contacts", "nomis-contacts?outstanding=false", "statistics"].map(|what| {
+    let periods = "statistics?from=2026-01-01&to=2026-02-20&comparisonFrom=2026-02-01&comparisonTo=2026-06-30";
+    paths.extend(["nomis-contacts", "nomis-contacts?outstanding=false", "statistics", periods].map(|what| {
         let joint = if what.contains('?') { "" } else { "?" };
         format!("/prisons/{PRISON}/{what}{joint}")
     }));

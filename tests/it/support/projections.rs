@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 
 use super::{
     TestDatabase, ToolOutput, database, dump_views, eventually,
-    random_ledger::{RandomLedger, RandomStep, allocate, random_step, tier},
+    random_ledger::{RandomLedger, RandomStep, allocate, random_step, receive, tier},
     run,
     running_projector::RunningProjector,
 };
@@ -56,7 +56,8 @@ pub async fn filled_ledger() -> (TestDatabase, RandomLedger) {
     let mut ledger = RandomLedger::new(&database.pool).await;
     assert!(ledger.case("Z0001ZZ", 1, tier("B2", Some("LEI"))).await);
     assert!(ledger.case("Z0001ZZ", 2, allocate("LEI", 102, "a note")).await);
-    // The random steps may record none.
+    // The random steps may record neither of these.
+    assert!(ledger.case("Z0001ZZ", 3, receive("LEI")).await);
     let contact = ContactSeen {
         prison: "LEI".parse().expect("a prison code"),
         staff_id: None,

@@ -1,10 +1,10 @@
-//! The allocations of a case that are in effect.
+//! The allocations and receptions of a case that are in effect.
 
 use crate::{
     event::Entry,
     identifier::PrisonCode,
     officer::Pom,
-    prisoner::{Choice, History, PrisonerEvent, Reception, State, Waiting},
+    prisoner::{Choice, History, PrisonerEvent, Received, Reception, State, Waiting},
 };
 
 /// An allocation or a reallocation of the primary POM that was not voided.
@@ -26,6 +26,8 @@ pub struct Allocation<'a> {
     pub waiting: Option<Waiting>,
     /// For an allocation: the reception by which the person came to the prison, if that is known.
     pub reception: Option<Reception>,
+    /// Whether it is the first allocation since that reception.
+    pub is_first_since_reception: bool,
 }
 
 impl Allocation<'_> {
@@ -44,16 +46,42 @@ impl Allocation<'_> {
     }
 }
 
+/// The receptions of a case that were not voided, in effective order. One that says what holds
+/// already is none.
+#[must_use]
+pub fn receptions(history: &History) -> Vec<(&Entry<PrisonerEvent>, &Received)> {
+    let mut receptions = Vec::new();
+    let mut state = State::default();
+    for entry in history.in_effective_order() {
+        if let PrisonerEvent::Received(received) = &entry.event
+            && !state.is_received(received)
+        {
+            receptions.push((entry, received));
+        }
+        state.apply(entry);
+    }
+    receptions
+}
+
 /// The allocations and reallocations of a case that were not voided, in effective order.
 #[must_use]
 pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
     let mut allocations = Vec::new();
     let mut state = State::default();
+    // The reception since which a POM was given the case.
+    let mut allocated_since = None;
     for entry in history.in_effective_order() {
         let waiting = state.waiting;
         // An allocation at another prison ends the stay of the reception.
         state.apply(entry);
         let reception = state.reception;
+        let is_first_since_reception = reception.is_some() && reception != allocated_since;
+        // A merge may bring a POM, too.
+        if matches!(&entry.event, PrisonerEvent::AllocationMade(_) | PrisonerEvent::PrisonerNumberMerged(_))
+            && state.primary_pom.is_some()
+        {
+            allocated_since = reception;
+        }
         allocations.extend(match &entry.event {
             PrisonerEvent::AllocationMade(made) => Some(Allocation {
                 entry,
@@ -64,6 +92,7 @@ pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
                 choice: &made.choice,
                 waiting,
                 reception,
+                is_first_since_reception,
             }),
             PrisonerEvent::Reallocated(moved) => Some(Allocation {
                 entry,
@@ -74,6 +103,7 @@ pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
                 choice: &moved.choice,
                 waiting: None,
                 reception: None,
+                is_first_since_reception: false,
             }),
             _ => None,
         });

@@ -37,7 +37,7 @@ mod suggestion;
 mod text_origin;
 mod waiting;
 
-pub use allocations_in_effect::{Allocation, allocations};
+pub use allocations_in_effect::{Allocation, allocations, receptions};
 pub use command::*;
 pub use decide::decide;
 pub use event::*;

@@ -1,7 +1,7 @@
 //! Receptions, by example: "Waiting and overdue", rules 6 and 10 of `docs/domain.md`.
 
 use chrono::{DateTime, Utc};
-use domain::prisoner::{Reception, ReceptionReason, WaitingReason, find_same_fact};
+use domain::prisoner::{Reception, ReceptionReason, WaitingReason, allocations, find_same_fact, receptions};
 
 use crate::{
     case::{Case, at, check, command},
@@ -76,6 +76,58 @@ fn a_reception_ends_with_the_stay_at_the_prison() {
     let mut case = Case::new("A1234BC");
     case.read("03-01 receive LEI | Received\n03-02 tier C | TierAssigned\n03-03 allocate 101 at MDI | AllocationMade");
     assert_eq!(case.history.state().reception, None);
+}
+
+#[test]
+fn the_first_allocation_since_a_reception_is_told_from_later_ones() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-02 receive LEI       | Received
+         03-02 tier C            | TierAssigned
+         03-05 allocate 101      | AllocationMade
+         03-06 deallocate        | Deallocated
+         03-07 allocate 103      | AllocationMade
+         03-08 reallocate 101    | Reallocated
+         03-09 receive LEI again | Received
+         03-10 deallocate        | Deallocated
+         03-11 allocate 103      | AllocationMade
+         03-12 release           | Deallocated
+         03-13 allocate 101      | AllocationMade",
+    );
+    let made = allocations(&case.history).into_iter().map(|of| (of.days_from_reception(), of.is_first_since_reception));
+    assert_eq!(
+        made.collect::<Vec<_>>(),
+        [(Some(3), true), (Some(5), false), (None, false), (Some(2), true), (None, false)]
+    );
+}
+
+#[test]
+fn a_reception_counts_once_and_not_where_it_was_an_error() {
+    for (page, expected) in [
+        ("03-01 receive LEI | Received\n03-05 receive LEI again | Received", vec!["03-01", "03-05"]),
+        // The later one says what holds by then.
+        ("03-05 receive LEI | Received\n03-04 receive LEI | Received", vec!["03-04"]),
+        ("03-01 receive LEI | Received\n03-02 void 0 | EntryVoided", vec![]),
+        (
+            "03-01 receive LEI | Received\n03-02 release | Deallocated\n03-03 receive LEI | Received",
+            vec!["03-01", "03-03"],
+        ),
+    ] {
+        let mut case = Case::new("A1234BC");
+        case.read(page);
+        let days: Vec<_> = receptions(&case.history).into_iter().map(|(entry, _)| entry.effective_at).collect();
+        assert_eq!(days, expected.into_iter().map(at).collect::<Vec<_>>(), "{page}");
+    }
+}
+
+#[test]
+fn an_allocation_that_a_merge_brings_is_the_first_since_its_reception() {
+    let (mut kept, mut gone) = (Case::new("A1234BC"), Case::new("B1234BC"));
+    gone.read("03-01 receive LEI | Received\n03-02 tier C | TierAssigned\n03-03 allocate 101 | AllocationMade");
+    merge(&mut kept, &mut gone, "03-07");
+    kept.read("03-08 deallocate | Deallocated\n03-09 allocate 103 | AllocationMade");
+    let made = allocations(&kept.history).into_iter().map(|of| (of.days_from_reception(), of.is_first_since_reception));
+    assert_eq!(made.collect::<Vec<_>>(), [(Some(8), false)]);
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! Lists as they are or as they were known at a point: cases, POMs, allocations by month, POM
-//! contacts.
+//! Lists as they are or as they were known at a point: cases, POMs, POM contacts.
 //!
 //! A list as known at a point is put together from two sources, so that it costs what has changed
 //! and not what there is:
@@ -41,7 +40,6 @@ use crate::{
         nomis_contact::{self, ContactAtPrison, ContactList, ContactsThen, GoLiveDates, PersonAtPrison},
         roster::{self, PomCaseload, RegisteredPom},
         snapshot,
-        statistics::{self, AllocationMonth, CountedAllocation},
     },
 };
 
@@ -74,7 +72,7 @@ impl ListExtent {
     ///
     /// # Errors
     /// [`PastError::ViewsBehind`] where the views have gone back since they had come to the point.
-    fn at<T>(point: Point, read: &ViewRows<T>) -> Result<Self, PastError> {
+    pub(super) fn at<T>(point: Point, read: &ViewRows<T>) -> Result<Self, PastError> {
         if read.position < point.position {
             return Err(PastError::ViewsBehind);
         }
@@ -128,7 +126,7 @@ pub(crate) async fn case_lists<const N: usize>(
 
 /// The point that a caller names, once the views have come as far: they say which cases may be in a
 /// list.
-async fn point_in_views(state: &QueryState, known_at: KnownAt) -> Result<Point, PastError> {
+pub(super) async fn point_in_views(state: &QueryState, known_at: KnownAt) -> Result<Point, PastError> {
     let point = Point::of(&state.log, known_at).await?;
     if state.checkpoint.wait_for(point.position).await? { Ok(point) } else { Err(PastError::ViewsBehind) }
 }
@@ -208,28 +206,6 @@ pub(crate) async fn roster(
     Ok((extent, poms))
 }
 
-/// A prison's allocations by month, and the extent of the answer.
-pub(crate) async fn months(
-    state: &QueryState,
-    prison: &PrisonCode,
-    known_at: Option<KnownAt>,
-) -> Result<(ListExtent, Vec<AllocationMonth>), PastError> {
-    let Some(known_at) = known_at else {
-        let read = statistics::by_month(&state.views, prison).await?;
-        return Ok((ListExtent::of(&read), read.rows));
-    };
-    let point = point_in_views(state, known_at).await?;
-    let mut views = snapshot(&state.views).await?;
-    let read = statistics::unchanged_since(&mut *views, prison, point.position).await?;
-    let changed = case_prison::changed_since_at_prison(&mut *views, prison, None, point.position).await?;
-    views.commit().await.map_err(QueryError::from)?;
-    let extent = ListExtent::at(point, &read)?;
-    let here = prison.clone();
-    let of_changed: Vec<Vec<CountedAllocation>> =
-        map_histories(&state.log, changed, point, move |history| Some(CountedAllocation::of(&history, &here))).await?;
-    Ok((extent, AllocationMonth::of(read.rows.into_iter().chain(of_changed.into_iter().flatten()))))
-}
-
 /// The first POM contacts of a list, at least one more than make a page where there are as many;
 /// and the extent of the answer.
 ///
@@ -301,7 +277,7 @@ pub(crate) async fn contacts_of_prisoners(
 }
 
 /// Fails where the views leave out a prison.
-fn check_has_prison(aside: &[StreamAside], prison: &PrisonCode) -> Result<(), QueryError> {
+pub(super) fn check_has_prison(aside: &[StreamAside], prison: &PrisonCode) -> Result<(), QueryError> {
     let stream = Stream::Prison(prison.clone());
     let found = aside.iter().find(|aside| aside.stream == stream);
     found.map_or(Ok(()), |found| Err(QueryError::Aside(Box::new(found.clone()))))

@@ -3,7 +3,8 @@
 //! | question | module |
 //! |---|---|
 //! | whose case is a number, at an instant or from first to last? | `case_at` |
-//! | which cases, POMs, allocations or contacts did a list have? | `lists` |
+//! | which cases, POMs or contacts did a list have? | `lists` |
+//! | how many receptions and allocations were there? | `statistics` |
 //! | which POMs may take a case that waits? | `suggestions` |
 //! | what happened to a case, under all of its numbers? | `case_history` |
 //! | how are histories read from the log, each once? | `histories` |
@@ -29,6 +30,7 @@ mod lists;
 mod numbers;
 mod point;
 mod readable;
+mod statistics;
 mod suggestions;
 
 pub use case_history::{CaseEntry, CasePeriod, WholeCase, whole_case};
@@ -38,7 +40,8 @@ pub use numbers::case_numbers;
 pub(crate) use case_at::{case_at, case_periods, cases_at, prisons_now};
 pub(crate) use case_history::{case_history, case_history_to, own_entries};
 pub(crate) use lists::{
-    CaseListScope, ListExtent, case_lists, check_names_no_pom, contacts, contacts_of_prisoners, months, roster,
+    CaseListScope, ListExtent, case_lists, check_names_no_pom, contacts, contacts_of_prisoners, roster,
 };
 pub(crate) use numbers::merge_partner;
+pub(crate) use statistics::{months, periods};
 pub(crate) use suggestions::suggestions;

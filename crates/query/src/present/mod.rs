@@ -14,6 +14,7 @@ pub(crate) mod case_list;
 pub(crate) mod case_prison;
 pub(crate) mod checkpoint;
 pub(crate) mod nomis_contact;
+pub(crate) mod period_statistics;
 pub(crate) mod prison;
 pub(crate) mod roster;
 pub(crate) mod statistics;

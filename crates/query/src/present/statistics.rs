@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     prisoner::History,
@@ -11,7 +11,7 @@ use domain::{
 use sqlx::{PgExecutor, PgPool};
 use views::{AllocationKind, AllocationRow};
 
-use super::{ViewRows, bigint, read_named, streams_aside::streams_aside};
+use super::{NamedColumns, ViewRows, bigint, read_named, streams_aside::streams_aside};
 use crate::QueryError;
 
 /// The allocations of a prison in a month.
@@ -24,20 +24,29 @@ pub(crate) struct AllocationMonth {
     /// Allocations and reallocations against the recommendation.
     pub(crate) overrides: u64,
     /// Days from waiting to allocated, over those that had been seen waiting.
-    pub(crate) days_mean: Option<f64>,
-    pub(crate) days_median: Option<f64>,
-    pub(crate) days_max: Option<i32>,
+    pub(crate) days: DaySummary,
+}
+
+/// Whole days in short; nulls where there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct DaySummary {
+    pub(crate) mean: Option<f64>,
+    pub(crate) median: Option<f64>,
+    pub(crate) max: Option<i32>,
 }
 
 /// An allocation or a reallocation, as far as it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CountedAllocation {
     pub(crate) number: PrisonerNumber,
+    pub(crate) effective_at: DateTime<Utc>,
     /// First day of the London month.
     pub(crate) month: NaiveDate,
     pub(crate) is_reallocation: bool,
     pub(crate) is_override: bool,
     pub(crate) days_waited: Option<i32>,
+    /// Of the first allocation since a reception.
+    pub(crate) days_from_reception: Option<i32>,
 }
 
 /// The allocations that count at a prison, of cases to which nothing has happened after a position:
@@ -52,7 +61,9 @@ pub(crate) async fn unchanged_since(
         streams_aside!(),
         ", counted.*
         FROM checkpoint v LEFT JOIN LATERAL (
-            SELECT a.prisoner_number, a.month, a.kind = 'REALLOCATION' AS is_reallocation, a.is_override, a.days_waited
+            SELECT a.prisoner_number, a.effective_at, a.month, a.kind = 'REALLOCATION' AS is_reallocation,
+                   a.is_override, a.days_waited,
+                   CASE WHEN a.is_first_since_reception THEN a.days_from_reception END AS days_from_reception
             FROM allocation a JOIN prisoner_case c ON c.prisoner_number = a.prisoner_number
             WHERE a.prison = $1 AND c.position <= $2
         ) counted ON true"
@@ -61,10 +72,12 @@ pub(crate) async fn unchanged_since(
     read_named(&rows, "allocation", "prisoner_number", |row| {
         Ok(CountedAllocation {
             number: row.word("prisoner_number")?,
+            effective_at: row.get("effective_at")?,
             month: row.get("month")?,
             is_reallocation: row.get("is_reallocation")?,
             is_override: row.get("is_override")?,
             days_waited: row.get("days_waited")?,
+            days_from_reception: row.get("days_from_reception")?,
         })
     })
 }
@@ -81,10 +94,12 @@ impl From<AllocationRow> for CountedAllocation {
     fn from(row: AllocationRow) -> Self {
         Self {
             number: row.prisoner_number,
+            effective_at: row.effective_at,
             month: row.month,
             is_reallocation: row.kind == AllocationKind::Reallocation,
             is_override: row.is_override,
             days_waited: row.days_waited,
+            days_from_reception: row.days_from_reception.filter(|_| row.is_first_since_reception),
         }
     }
 }
@@ -99,20 +114,27 @@ impl AllocationMonth {
         let count = |counted: &[CountedAllocation], is: fn(&CountedAllocation) -> bool| {
             counted.iter().filter(|one| is(one)).count() as u64
         };
-        let month = |(month, counted): (NaiveDate, Vec<CountedAllocation>)| {
-            let mut days: Vec<i32> = counted.iter().filter_map(|counted| counted.days_waited).collect();
-            days.sort_unstable();
-            Self {
-                month,
-                allocations: count(&counted, |one| !one.is_reallocation),
-                reallocations: count(&counted, |one| one.is_reallocation),
-                overrides: count(&counted, |one| one.is_override),
-                days_mean: mean(&days),
-                days_median: median(&days),
-                days_max: days.last().copied(),
-            }
+        let month = |(month, counted): (NaiveDate, Vec<CountedAllocation>)| Self {
+            month,
+            allocations: count(&counted, |one| !one.is_reallocation),
+            reallocations: count(&counted, |one| one.is_reallocation),
+            overrides: count(&counted, |one| one.is_override),
+            days: DaySummary::of(counted.iter().filter_map(|counted| counted.days_waited)),
         };
         by_month.into_iter().map(month).collect()
+    }
+}
+
+impl DaySummary {
+    pub(crate) fn of(days: impl IntoIterator<Item = i32>) -> Self {
+        let mut days: Vec<i32> = days.into_iter().collect();
+        days.sort_unstable();
+        Self { mean: mean(&days), median: median(&days), max: days.last().copied() }
+    }
+
+    /// Reads the columns of these names.
+    pub(super) fn read(row: NamedColumns<'_>, [mean, median, max]: [&'static str; 3]) -> Result<Self, QueryError> {
+        Ok(Self { mean: row.get(mean)?, median: row.get(median)?, max: row.get(max)? })
     }
 }
 
@@ -155,9 +177,7 @@ pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<View
             allocations: row.count("allocations")?,
             reallocations: row.count("reallocations")?,
             overrides: row.count("overrides")?,
-            days_mean: row.get("days_mean")?,
-            days_median: row.get("days_median")?,
-            days_max: row.get("days_max")?,
+            days: DaySummary::read(row, ["days_mean", "days_median", "days_max"])?,
         })
     })
 }

@@ -106,7 +106,13 @@ fn a_case_without_entries_has_no_rows() {
     let rows = rows(Vec::new());
     assert_eq!(
         rows,
-        CaseRows { prisoner_case: None, case_period: Vec::new(), case_prison: Vec::new(), allocation: Vec::new() }
+        CaseRows {
+            prisoner_case: None,
+            case_period: Vec::new(),
+            case_prison: Vec::new(),
+            allocation: Vec::new(),
+            reception: Vec::new(),
+        }
     );
 }
 

@@ -70,6 +70,8 @@ table! {
         received_at: Option<DateTime<Utc>>,
         /// For an allocation: calendar days in London from that reception.
         days_from_reception: Option<i32>,
+        /// Whether it is the first allocation since that reception; false without one.
+        is_first_since_reception: bool,
     }
 }
 
@@ -126,6 +128,7 @@ impl AllocationRow {
             waited_because: allocation.waiting.map(|waiting| waiting.reason),
             received_at: allocation.reception.map(|reception| instant(reception.since)),
             days_from_reception: allocation.days_from_reception(),
+            is_first_since_reception: allocation.is_first_since_reception,
         }
     }
 }
