@@ -3,6 +3,7 @@
 \set ON_ERROR_STOP on
 \getenv projector_password PROJECTOR_PASSWORD
 \getenv query_password QUERY_PASSWORD
+\getenv integration_password INTEGRATION_PASSWORD
 
 SELECT 'CREATE ROLE projector LOGIN IN ROLE ledger_project'
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'projector') \gexec
@@ -10,3 +11,13 @@ SELECT 'CREATE ROLE query LOGIN IN ROLE ledger_read'
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'query') \gexec
 ALTER ROLE projector PASSWORD :'projector_password';
 ALTER ROLE query PASSWORD :'query_password';
+
+-- The service that takes messages in is not everywhere.
+SELECT :'integration_password' <> '' AS has_integration \gset
+\if :has_integration
+SELECT 'CREATE ROLE integration LOGIN IN ROLE ledger_integrate'
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'integration') \gexec
+ALTER ROLE integration PASSWORD :'integration_password';
+-- To publish, it reads the views.
+GRANT ledger_read TO integration;
+\endif

@@ -1,4 +1,4 @@
--- Version 13 of the views; checksum of the tables: ef1a0c18baefe106.
+-- Version 13 of the views; checksum of the tables: d34df035b3137929.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -220,7 +220,7 @@ COMMENT ON COLUMN allocation.waiting_since IS 'For an allocation: since when it 
 COMMENT ON COLUMN allocation.waited_because IS 'What began that wait: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.';
 COMMENT ON COLUMN allocation.received_at IS 'For an allocation: when the person was received at the prison, if the ledger was told.';
 COMMENT ON COLUMN allocation.days_from_reception IS 'For an allocation: calendar days in London from that reception.';
-COMMENT ON COLUMN allocation.is_first_since_reception IS 'Whether it is the first allocation since that reception; false without one.';
+COMMENT ON COLUMN allocation.is_first_since_reception IS 'Whether it is the first allocation since that reception; false without one, and after one as TRANSFERRED.';
 
 CREATE TABLE reception (
     prisoner_number text NOT NULL,
@@ -501,6 +501,7 @@ ALTER TABLE nomis_contact ADD CONSTRAINT nomis_contact_pkey PRIMARY KEY (prisone
 CREATE INDEX case_period_prison ON case_period (prison, valid_to, prisoner_number);
 CREATE INDEX case_period_pom ON case_period (pom_staff_id, valid_to) WHERE pom_staff_id IS NOT NULL;
 CREATE INDEX case_period_coworker ON case_period (coworker_staff_id, valid_to) WHERE coworker_staff_id IS NOT NULL;
+CREATE INDEX case_period_valid_from ON case_period (valid_from);
 CREATE INDEX case_prison_prison ON case_prison (prison, first_position);
 CREATE INDEX allocation_prison_month ON allocation (prison, month);
 CREATE INDEX reception_prison ON reception (prison, received_at);

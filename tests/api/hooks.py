@@ -31,7 +31,7 @@ def map_headers(ctx, headers):
 # tell: a cursor is taken from an answer, a position must be one that the ledger has, and of a
 # subject access request one of two identifiers must be there.
 STATE_CODES = {"cursor-invalid", "parameter-missing", "identifiers-both"}
-STATE_TEXTS = ("past the ledger's end", "the log ends at position", "is after to")
+STATE_TEXTS = ("past the ledger's end", "the log ends at position", "is after to", "is still to come", "the period has")
 
 # JSON Schema takes 3.0 for a whole number. The program does not: `docs/api.md` says how to write one.
 # Of tenths it says nothing: validators that divide as machines do would refuse 0.3.

@@ -4,6 +4,7 @@
 mod access_log;
 mod answers;
 mod commands;
+mod integration;
 mod past;
 mod program;
 mod projections;

@@ -14,7 +14,7 @@ use crate::{
     secret_files, serve,
     tools::{
         access_log, cases, completions, copy_log, demo, event_store, export, generate, handover_dates, health, history,
-        import, man, prepare, projections, replay, responsibility, token,
+        import, integration, man, prepare, projections, replay, responsibility, token,
     },
 };
 
@@ -51,6 +51,9 @@ enum Subcommand {
     NomisContacts(import::nomis_contacts::ListSettings),
     /// Show who read which person's data
     AccessLog(access_log::AccessLogToolSettings),
+    /// Look after the messages of HMPPS that the ledger could not take in
+    #[command(subcommand)]
+    Integration(integration::IntegrationCommand),
     /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is
     /// recorded
     ///
@@ -91,13 +94,16 @@ impl Subcommand {
     /// too, whose errors are logged where they are handled.
     fn log_filter(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info,sqlx=warn,sqlx_core::pool=error,reqwest_retry=error,kurrentdb=off",
+            Self::Serve(_) => {
+                "info,sqlx=warn,sqlx_core::pool=error,reqwest_retry=error,kurrentdb=off,aws_config=warn,aws_smithy_runtime=warn"
+            }
             Self::Prepare(_)
             | Self::Demo(_)
             | Self::Generate(_)
             | Self::Import(_)
             | Self::NomisContacts(_)
             | Self::AccessLog(_)
+            | Self::Integration(_)
             | Self::HandoverDates(_)
             | Self::Responsibility(_)
             | Self::Cases(_)
@@ -196,6 +202,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Subcommand::Import(import) => import::run(import).await,
         Subcommand::NomisContacts(settings) => import::nomis_contacts::list(settings).await,
         Subcommand::AccessLog(settings) => access_log::run(settings).await,
+        Subcommand::Integration(command) => integration::run(command).await,
         Subcommand::HandoverDates(settings) => handover_dates::run(settings),
         Subcommand::Responsibility(settings) => responsibility::run(settings).await,
         Subcommand::Cases(settings) => cases::run(settings).await,
@@ -337,6 +344,12 @@ mod tests {
                 .filter_map(|(at, _)| compose[at + passed.len()..].split('}').next())
                 .collect();
             assert_eq!(values, [default.as_str()], "{variable} in docker-compose.yml");
+            assert!(example.contains(&format!("\n{variable}=")), "{variable} in .env.example");
+        }
+        // Those of AWS's client.
+        for name in ["REGION", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ENDPOINT_URL"] {
+            let variable = format!("AWS_{name}");
+            assert!(compose.contains(&format!("{variable}: ${{{variable}:-")), "{variable} in docker-compose.yml");
             assert!(example.contains(&format!("\n{variable}=")), "{variable} in .env.example");
         }
     }

@@ -19,7 +19,7 @@ use clap::{Arg, Command, Error, error::ErrorKind};
 /// # Errors
 /// A file cannot be read.
 pub fn read(command: Command, arguments: &[OsString]) -> Result<Command, Error> {
-    // What is wrong with the arguments is said when they are read in earnest.
+    // Mistakes in the arguments are told when they are read in earnest.
     let mut named = Vec::new();
     if let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(arguments) {
         let mut inner = matches.subcommand();

@@ -52,6 +52,35 @@ pub struct QuestionTimeSettings {
     pub knowledge: KnowledgeSettings,
 }
 
+/// The queue with the messages of HMPPS.
+#[derive(Debug, Clone, Default, Args)]
+pub struct MessageQueueSettings {
+    /// The queue of SQS with the domain events of HMPPS, by its name or URL. Region, endpoint and
+    /// credentials are found as by every program with the client of AWS
+    #[arg(long, env = "DOMAIN_EVENTS_SQS_QUEUE_NAME", value_name = "NAME|URL")]
+    domain_events_queue: Option<String>,
+    /// Its dead-letter queue, by its name or URL
+    #[arg(long, env = "DOMAIN_EVENTS_SQS_DLQ_NAME", value_name = "NAME|URL")]
+    domain_events_dlq: Option<String>,
+}
+
+impl MessageQueueSettings {
+    /// The queues; `None` where none is named. Nothing is asked of SQS yet.
+    pub(crate) async fn open(&self) -> Option<hmpps::WatchedQueue> {
+        let queue = given_name(self.domain_events_queue.as_ref())?;
+        Some(hmpps::WatchedQueue::open(queue, given_name(self.domain_events_dlq.as_ref())).await)
+    }
+
+    /// Whether a queue is named.
+    pub(crate) fn is_named(&self) -> bool {
+        given_name(self.domain_events_queue.as_ref()).is_some()
+    }
+}
+
+fn given_name(setting: Option<&String>) -> Option<&str> {
+    setting.map(|name| name.trim()).filter(|name| !name.is_empty())
+}
+
 /// Where the event log is kept.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LogSettings {

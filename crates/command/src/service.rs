@@ -393,6 +393,16 @@ impl Service {
         }
     }
 
+    /// The history of a case, up to date with the log; without entries where nothing is known.
+    ///
+    /// # Errors
+    /// [`CommandError::Unavailable`] or [`CommandError::Broken`]: the log cannot be read.
+    pub async fn history(&self, number: &PrisonerNumber) -> Result<prisoner::History, CommandError> {
+        let case = self.case_now(number).await?;
+        let loaded = case.read();
+        Ok(loaded.history().clone())
+    }
+
     /// A case from the cache, perhaps behind the log.
     pub(crate) async fn case(&self, number: &PrisonerNumber) -> Result<Arc<CachedCase>, CommandError> {
         Ok(self.inner.cases.load(number).await?)

@@ -46,6 +46,10 @@ pub enum Access {
     Views,
     /// Who read which person's data.
     AccessLog,
+    /// Messages of HMPPS that the ledger could not take in.
+    Messages,
+    /// The queues of those messages.
+    Queues,
     /// All that is held on a person.
     SubjectAccess,
     /// An answer of the live service.
@@ -75,6 +79,8 @@ impl Access {
             Self::Feed => &[Right::Export],
             Self::Views => &[Right::Read, Right::Operate],
             Self::AccessLog => &[Right::Audit],
+            Self::Messages => &[Right::Operate],
+            Self::Queues => &[Right::Queues],
             Self::SubjectAccess => &[Right::SubjectAccess],
             Self::LiveService => &[Right::LiveService],
             Self::FirstApiQuestions => &[Right::FirstApiRead],
@@ -92,7 +98,8 @@ impl Access {
             }
             // The state of the views tells nothing of a case or of a prison, and an auditor asks
             // the access log.
-            Self::Open | Self::Views | Self::SubjectAccess | Self::AccessLog => false,
+            // Parked messages are shown without what they say.
+            Self::Open | Self::Views | Self::SubjectAccess | Self::AccessLog | Self::Messages | Self::Queues => false,
         }
     }
 
@@ -106,6 +113,8 @@ impl Access {
             | Self::Feed
             | Self::Views
             | Self::AccessLog
+            | Self::Messages
+            | Self::Queues
             | Self::SubjectAccess
             | Self::LiveService
             | Self::FirstApiQuestions => false,
@@ -122,6 +131,8 @@ impl Access {
             | Self::Feed
             | Self::Views
             | Self::AccessLog
+            | Self::Messages
+            | Self::Queues
             | Self::SubjectAccess => RefusalForm::Problem,
         }
     }

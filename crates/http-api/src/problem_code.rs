@@ -123,6 +123,8 @@ problem_codes! {
         "Compare the path with `/docs`. A service of one role answers only the paths of that role.";
     MethodNotAllowed => "method-not-allowed", 405, "The address does not take this method.",
         "Use one of the methods that the `Allow` header lists.";
+    MessageUnknown => "message-unknown", 404, "No parked message of HMPPS has the id.",
+        "List those that wait with `GET /integration/parked`. One that was taken in or dismissed waits no more.";
     PrisonUnknown => "prison-unknown", 404, "Neither the list of prisons nor the ledger has the prison.",
         "Check the code of the prison.";
     CaseNotWaiting => "case-not-waiting", 404, "The case does not wait to be allocated at that prison.",
@@ -144,6 +146,8 @@ problem_codes! {
         "Wait as long as `Retry-After` says, then send the same request again.";
     TooManyStreams => "too-many-streams", 503, "The service, or the client, has as many followers of `/events` as may be.",
         "Wait as long as `Retry-After` says, then open the stream again; or read `/events` in pages.";
+    MessagesUnavailable => "messages-unavailable", 503, "The parked messages of HMPPS, their queues, or the event store are out of reach.",
+        "Send the same request again, after the time in `Retry-After` if there is one.";
     KeysUnavailable => "keys-unavailable", 503, "The keys of the sign-on cannot be fetched, so no token can be verified.",
         "Wait as long as `Retry-After` says, then send the same request again.";
     PrisonsUnavailable => "prisons-unavailable", 503, "The service that knows which prisons are the caller's does not answer.",

@@ -51,6 +51,8 @@ rights! {
         "Look after the ledger: the state of its views.";
     LiveService => "LIVE", "ROLE_VIEW_POM_ALLOCATIONS+read",
         "Ask as clients of the live service \"Manage POM cases\" do.";
+    Queues => "QUEUES", "ROLE_QUEUE_ADMIN",
+        "Send messages that were given up back to their queue.";
     SubjectAccess => "SAR", "ROLE_SAR_DATA_ACCESS",
         "Read all that is held on a person, for a subject access request.";
     FirstApiRead => "FIRST_RO", "",
@@ -67,7 +69,12 @@ impl Right {
             Self::Read => &[Self::FirstApiRead, Self::LiveService],
             Self::Audit => &[Self::Read, Self::FirstApiRead, Self::LiveService],
             Self::FirstApiRecord => &[Self::FirstApiRead],
-            Self::Export | Self::Operate | Self::LiveService | Self::SubjectAccess | Self::FirstApiRead => &[],
+            Self::Export
+            | Self::Operate
+            | Self::Queues
+            | Self::LiveService
+            | Self::SubjectAccess
+            | Self::FirstApiRead => &[],
         }
     }
 }
@@ -291,6 +298,7 @@ mod tests {
         check(&map, &["ROLE_ALLOCATION_LEDGER__AUDIT"], "", false, "RO AUDIT LIVE FIRST_RO");
         check(&map, &["ROLE_ALLOCATION_LEDGER__EXPORT"], "", false, "EXPORT");
         check(&map, &["ROLE_ALLOCATION_LEDGER__OPERATE"], "", false, "OPERATE");
+        check(&map, &["ROLE_QUEUE_ADMIN"], "", false, "QUEUES");
         check(&map, &["ROLE_SAR_DATA_ACCESS"], "", false, "SAR");
         check(&map, &["ROLE_ALLOC_MGR"], "", true, "RO RW LIVE FIRST_RO FIRST_RW");
         check(&map, &["ROLE_ALLOC_MGR", "ROLE_ALLOC_CASE_MGR"], "", false, "");

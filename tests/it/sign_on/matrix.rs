@@ -21,13 +21,17 @@ pub(super) enum Kind {
     Feed,
     Views,
     AccessLog,
+    Messages,
+    Queues,
     SubjectAccess,
     Live,
     FirstQuestion,
     FirstCommand,
 }
 
-use Kind::{AccessLog, Command, Feed, FirstCommand, FirstQuestion, Live, Question, SubjectAccess, Views};
+use Kind::{
+    AccessLog, Command, Feed, FirstCommand, FirstQuestion, Live, Messages, Question, Queues, SubjectAccess, Views,
+};
 
 /// Every operation of the document.
 pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
@@ -41,6 +45,10 @@ pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("GET", "/events", Feed),
     ("GET", "/projections", Views),
     ("GET", "/access-log", AccessLog),
+    ("GET", "/integration/parked", Messages),
+    ("POST", "/integration/parked/{messageId}/retry", Messages),
+    ("DELETE", "/integration/parked/{messageId}", Messages),
+    ("PUT", "/queue-admin/retry-all-dlqs", Queues),
     ("GET", "/subject-access-request", SubjectAccess),
     ("GET", "/subject-access-request/template", SubjectAccess),
     ("POST", "/handover-dates", Question),
@@ -290,7 +298,8 @@ async fn a_role_allows_what_is_its_and_nothing_else() {
         ("RW", of_client("ROLE_ALLOCATION_LEDGER__RW", ""), record),
         ("AUDIT", of_client("ROLE_ALLOCATION_LEDGER__AUDIT", ""), audit),
         ("EXPORT", of_client("ROLE_ALLOCATION_LEDGER__EXPORT", ""), &[Feed]),
-        ("OPERATE", of_client("ROLE_ALLOCATION_LEDGER__OPERATE", ""), &[Views]),
+        ("OPERATE", of_client("ROLE_ALLOCATION_LEDGER__OPERATE", ""), &[Views, Messages]),
+        ("QUEUES", of_client("ROLE_QUEUE_ADMIN", ""), &[Queues]),
         ("a head of offender management", of_person("ROLE_ALLOC_MGR"), record),
         ("a client with the role of people", of_client("ROLE_ALLOC_MGR", "read write"), &[]),
         ("a POM", of_person("ROLE_ALLOC_CASE_MGR"), read),

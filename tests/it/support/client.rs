@@ -34,12 +34,17 @@ impl HttpAnswer {
     }
 }
 
+/// An HTTP client for anything.
+pub fn http_client() -> reqwest::Client {
+    // The program's dependencies enable TLS in the HTTP client without cryptography for it. An
+    // error means that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 impl Client {
     pub fn new(base_url: &str) -> Self {
-        // The program's dependencies enable TLS in the HTTP client without cryptography for it. An
-        // error means that a provider is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { base_url: base_url.to_owned(), command_url: None, http: reqwest::Client::new() }
+        Self { base_url: base_url.to_owned(), command_url: None, http: http_client() }
     }
 
     /// A client that trusts the certificates of an authority, given in PEM, and no others.

@@ -49,6 +49,22 @@ impl Ledger {
         ledger
     }
 
+    /// As [`Self::start_all_roles`] in one process, with additions to its environment and further
+    /// arguments.
+    pub async fn start_all_roles_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let ledger = Self::start_all_roles_on(database().await, environment, arguments).await;
+        ledger.register_prison().await;
+        ledger
+    }
+
+    /// Starts all roles in one process on a database that a ledger may have used before.
+    pub async fn start_all_roles_on(database: TestDatabase, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let stores = database.arguments();
+        let arguments: Vec<&str> = stores.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        let program = Program::start_in(environment, &arguments).await.into_ready().await;
+        Self { database, program }
+    }
+
     async fn register_prison(&self) {
         self.join_omic(PRISON).await;
         for (staff_id, name, kind) in [

@@ -17,6 +17,9 @@
 //! - [`random_numbers`]: random numbers that a seed decides.
 //! - [`raw_http`]: requests as bytes, from an address of the test's choice.
 //! - [`tokens`]: tokens of the sign-on.
+//! - [`estate`]: queues of HMPPS.
+//! - [`topic_sink`]: a topic that refuses some of the messages.
+//! - [`fake_clock`]: the clock of one process.
 //! - [`builders`]: values of the domain and events.
 //!
 //! Servers and files are removed however the tests end: see `watchdog`.
@@ -32,8 +35,10 @@ pub mod controlled_log;
 mod data_dir;
 mod database;
 pub mod demonstration;
+pub mod estate;
 mod event_store;
 pub mod exported_file;
+pub mod fake_clock;
 pub mod ledger;
 pub mod made_up_events;
 mod program;
@@ -41,6 +46,8 @@ pub mod projections;
 mod proxy;
 pub mod python;
 pub mod questions;
+pub mod queue_proxy;
+pub mod queue_stand_in;
 pub mod random_ledger;
 pub mod random_numbers;
 pub mod raw_http;
@@ -49,6 +56,7 @@ pub mod service_cluster;
 pub mod snapshot;
 mod stand_in;
 pub mod tokens;
+pub mod topic_sink;
 pub mod topology;
 mod views;
 mod watchdog;
@@ -56,7 +64,7 @@ pub mod whole_log;
 
 use std::time::{Duration, Instant};
 
-pub use client::{Client, HttpAnswer};
+pub use client::{Client, HttpAnswer, http_client};
 pub use data_dir::DataDir;
 pub use database::{TestDatabase, bare_database, database};
 pub use event_store::EventStore;

@@ -253,7 +253,14 @@ pub struct Tool {
 
 impl Tool {
     pub fn start(arguments: &[&str]) -> Self {
-        let child = command(arguments)
+        Self::start_in(&[], arguments)
+    }
+
+    /// As [`Self::start`], with additions to its environment.
+    pub fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let mut command = command(arguments);
+        set_environment(&mut command, environment);
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

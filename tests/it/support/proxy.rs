@@ -93,6 +93,11 @@ impl Proxy {
         Self::in_front_of(ProxiedServer::Tcp(self.address))
     }
 
+    /// The URL by which clients of an HTTP server reach it.
+    pub fn http_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// The URL by which clients of a KurrentDB server reach it.
     pub fn url(&self) -> String {
         format!("kurrentdb://{}?tls=false", self.address)

@@ -15,12 +15,13 @@ use super::{Program, TestDatabase, database};
 pub const ISSUER: &str = "https://sign-in.example/auth/issuer";
 
 /// Roles that together allow every operation.
-pub const ALL_ROLES: [&str; 7] = [
+pub const ALL_ROLES: [&str; 8] = [
     "ROLE_ALLOCATION_LEDGER__RO",
     "ROLE_ALLOCATION_LEDGER__RW",
     "ROLE_ALLOCATION_LEDGER__AUDIT",
     "ROLE_ALLOCATION_LEDGER__EXPORT",
     "ROLE_ALLOCATION_LEDGER__OPERATE",
+    "ROLE_QUEUE_ADMIN",
     "ROLE_VIEW_POM_ALLOCATIONS",
     "ROLE_SAR_DATA_ACCESS",
 ];

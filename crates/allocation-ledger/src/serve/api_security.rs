@@ -75,6 +75,8 @@ fn describe_operation(operation: &mut Value, access: Access, roles: &RoleMap, is
         | Access::Feed
         | Access::Views
         | Access::AccessLog
+        | Access::Messages
+        | Access::Queues
         | Access::SubjectAccess => vec![
             ("401", "There is no valid token", problem.clone()),
             (

@@ -7,6 +7,7 @@ use command::Clock;
 use event_log::{LogError, SharedLog};
 use http_api::metrics::{Metrics, Sample};
 use sqlx::PgPool;
+use tokio::sync::watch;
 
 use crate::build_info;
 
@@ -71,6 +72,98 @@ pub(super) fn access_log(metrics: &Metrics, access_log: &AccessLog) {
     });
 }
 
+/// Shows how many messages wait for a person, and where messages are received, whether they are.
+pub(super) fn messages(
+    metrics: &Metrics,
+    parked: &hmpps::ParkedMessages,
+    intake: Option<(watch::Receiver<hmpps::ConsumerStatus>, watch::Receiver<Option<String>>)>,
+) {
+    let parked = parked.clone();
+    metrics.add_sampler(move || {
+        let parked = parked.clone();
+        let is_receiving = intake
+            .as_ref()
+            .is_none_or(|(status, failure)| receives_messages(&status.borrow(), failure.borrow().as_deref()));
+        async move {
+            let help =
+                "1 while no messages of HMPPS are received, because the queue or a store is away or the intake ended";
+            let mut samples = vec![sample("ledger_messages_waiting", help, f64::from(u8::from(!is_receiving)))];
+            if let Ok(count) = parked.count().await {
+                let help = "Messages of HMPPS that wait for a person";
+                samples.push(sample("ledger_messages_parked", help, count as f64));
+            }
+            samples
+        }
+    });
+}
+
+/// Shows how many messages the queue and its dead-letter queue have, as far as SQS tells. A queue
+/// that is not named has none.
+pub(super) fn message_queue(metrics: &Metrics, state: Option<&watch::Receiver<hmpps::QueueState>>) {
+    let state = state.cloned();
+    metrics.add_sampler(move || {
+        let state = state.as_ref().map(|state| state.borrow().clone());
+        let count = |of: fn(&hmpps::QueueState) -> Option<u64>| state.as_ref().map_or(Some(0), of);
+        let given_up = "Messages of HMPPS that were handed out too often, and wait on the dead-letter queue";
+        let samples = [
+            (
+                "ledger_messages_on_queue",
+                "Messages of HMPPS that wait on the queue",
+                count(|state| state.messages_on_queue),
+            ),
+            (
+                "ledger_messages_in_flight",
+                "Messages of HMPPS that are at work",
+                count(|state| state.messages_in_flight),
+            ),
+            ("ledger_messages_on_dlq", given_up, count(|state| state.messages_on_dlq)),
+        ];
+        let counted = samples.into_iter().filter_map(|(name, help, count)| Some(sample(name, help, count? as f64)));
+        std::future::ready(counted.collect())
+    });
+}
+
+/// Whether messages are received. An intake that starts for ever or has ended receives none.
+fn receives_messages(status: &hmpps::ConsumerStatus, failure: Option<&str>) -> bool {
+    *status == hmpps::ConsumerStatus::Receiving && failure.is_none()
+}
+
+/// Whether domain events are published, here or by another process. A publisher that starts for
+/// ever or has ended publishes none.
+fn publishes_or_stands_by(status: &hmpps::PublisherStatus, failure: Option<&str>) -> bool {
+    use hmpps::PublisherStatus::{Publishing, StandBy};
+    matches!(status, Publishing(_) | StandBy) && failure.is_none()
+}
+
+/// Shows how far the publisher of domain events has come, and whether this process's waits.
+pub(super) fn publisher(
+    metrics: &Metrics,
+    log: &SharedLog,
+    database: &PgPool,
+    (status, failure): (watch::Receiver<hmpps::PublisherStatus>, watch::Receiver<Option<String>>),
+) {
+    let (log, database) = (Arc::clone(log), database.clone());
+    metrics.add_sampler(move || {
+        let (log, database) = (Arc::clone(&log), database.clone());
+        let is_waiting = !publishes_or_stands_by(&status.borrow(), failure.borrow().as_deref());
+        async move {
+            let help = "1 while no domain events are published, because the topic, the views or a store hold them back \
+                        or the publisher ended";
+            let mut samples = vec![sample("ledger_publisher_waiting", help, f64::from(u8::from(is_waiting)))];
+            if let Ok(Some(publication)) = hmpps::Publication::read(&database).await {
+                let position = publication.last.position;
+                let help = "Position of the last event whose domain events were published";
+                samples.push(sample("ledger_publisher_position", help, position as f64));
+                if let Ok(lag_s) = lag_s(&log, position).await {
+                    let help = "How long ago the first event was recorded that is not published; 0 where all are";
+                    samples.push(sample("ledger_publisher_lag_seconds", help, lag_s));
+                }
+            }
+            samples
+        }
+    });
+}
+
 /// Shows the connections of a pool.
 pub(super) fn connections(metrics: &Metrics, of: &'static str, pool: &PgPool) {
     let pool = pool.clone();
@@ -94,4 +187,28 @@ async fn lag_s(log: &SharedLog, position: u64) -> Result<f64, LogError> {
 
 fn sample(name: &'static str, help: &'static str, value: f64) -> Sample {
     Sample { name, help, labels: Vec::new(), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use hmpps::{ConsumerStatus, Outage, PublisherStatus};
+
+    use super::{publishes_or_stands_by, receives_messages};
+
+    #[test]
+    fn only_an_intake_that_receives_is_no_reason_for_an_alert() {
+        assert!(receives_messages(&ConsumerStatus::Receiving, None));
+        assert!(!receives_messages(&ConsumerStatus::Receiving, Some("it ended by itself")));
+        assert!(!receives_messages(&ConsumerStatus::Starting, None));
+        assert!(!receives_messages(&ConsumerStatus::Waiting(Outage::Unprepared), None));
+    }
+
+    #[test]
+    fn a_publisher_that_has_ended_or_waits_is_a_reason_for_an_alert() {
+        assert!(publishes_or_stands_by(&PublisherStatus::Publishing(7), None));
+        assert!(publishes_or_stands_by(&PublisherStatus::StandBy, None));
+        assert!(!publishes_or_stands_by(&PublisherStatus::Publishing(7), Some("it ended by itself")));
+        assert!(!publishes_or_stands_by(&PublisherStatus::Starting, None));
+        assert!(!publishes_or_stands_by(&PublisherStatus::Waiting("no topic".to_owned()), None));
+    }
 }

@@ -5,14 +5,18 @@ use std::{sync::Arc, time::Duration};
 use access_log::AccessLog;
 use embedded_postgres::{ServerCondition, StartFailure};
 use http_api::health::{Component, Health};
+use serde_json::Value;
 use sign_on::SignOn;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::{Role, ServeSettings};
 use crate::stores::LogStore;
 
 /// How long an entry of the access log may wait. While Postgres is there, it waits 100 ms.
 const ACCESS_LOG_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long the parked messages may take to be counted.
+const PARKED_COUNT_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Adds the event log. A process that only answers questions does so from the views, so it is ready
 /// while the event store is away.
@@ -39,7 +43,7 @@ pub(super) fn with_event_log(health: Health, store: &LogStore, settings: &ServeS
     };
     match settings.role {
         Role::Query => health.with_dispensable("eventLog", check),
-        Role::All | Role::Command | Role::Projector => health.with("eventLog", check),
+        Role::All | Role::Command | Role::Projector | Role::Integration => health.with("eventLog", check),
     }
 }
 
@@ -133,6 +137,69 @@ fn access_log_component(longest_wait: Duration, failure: Option<&str>) -> Compon
     component.with("waitingSeconds", longest_wait.as_secs())
 }
 
+/// Adds the intake of messages: degraded while none is received, and never down, as the ledger does
+/// the rest of its work without them.
+pub(super) fn with_messages(
+    health: Health,
+    parked: hmpps::ParkedMessages,
+    (status, queue): (watch::Receiver<hmpps::ConsumerStatus>, watch::Receiver<hmpps::QueueState>),
+    failure: watch::Receiver<Option<String>>,
+) -> Health {
+    health.with_dispensable("messages", move || {
+        let parked = parked.clone();
+        let component = messages_component(&status.borrow(), failure.borrow().as_deref());
+        let component = with_queue(component, &queue.borrow());
+        async move {
+            // A Postgres that has vanished must not make the component look down.
+            match timeout(PARKED_COUNT_TIME_MAX, parked.count()).await {
+                Ok(Ok(count)) => component.with("parked", count),
+                Ok(Err(_)) | Err(_) => component,
+            }
+        }
+    })
+}
+
+/// Adds the counts of a queue, by the names that other services of HMPPS have for them.
+fn with_queue(component: Component, state: &hmpps::QueueState) -> Component {
+    let Ok(Value::Object(details)) = serde_json::to_value(state) else { return component };
+    details.into_iter().fold(component, |component, (name, value)| component.with(&name, value))
+}
+
+fn messages_component(status: &hmpps::ConsumerStatus, failure: Option<&str>) -> Component {
+    match (failure, status) {
+        (Some(reason), _) => Component::degraded(reason).with("state", "stopped"),
+        (None, hmpps::ConsumerStatus::Waiting(outage)) => {
+            Component::degraded(outage.to_string()).with("state", "waiting")
+        }
+        (None, hmpps::ConsumerStatus::Starting) => Component::up().with("state", "starting"),
+        (None, hmpps::ConsumerStatus::Receiving) => Component::up().with("state", "receiving"),
+    }
+}
+
+/// Adds the publisher of domain events: degraded while it waits, and never down, as the ledger does
+/// the rest of its work without it.
+pub(super) fn with_publisher(
+    health: Health,
+    status: watch::Receiver<hmpps::PublisherStatus>,
+    failure: watch::Receiver<Option<String>>,
+) -> Health {
+    health.with_dispensable("publisher", move || {
+        let component = publisher_component(&status.borrow(), failure.borrow().as_deref());
+        async { component }
+    })
+}
+
+fn publisher_component(status: &hmpps::PublisherStatus, failure: Option<&str>) -> Component {
+    use hmpps::PublisherStatus::{Publishing, StandBy, Starting, Waiting};
+    match (failure, status) {
+        (Some(reason), _) => Component::degraded(reason).with("state", "stopped"),
+        (None, Waiting(reason)) => Component::degraded(reason.clone()).with("state", "waiting"),
+        (None, Starting) => Component::up().with("state", "starting"),
+        (None, StandBy) => Component::up().with("state", "standby"),
+        (None, Publishing(position)) => Component::up().with("state", "publishing").with("position", *position),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +232,24 @@ mod tests {
         check(&projector_component(&stopped, Some("run the projector")), "DOWN", "stopped", Some("position 8"));
         let retrying = projector::Status::Retrying { reason: "out of reach".to_owned() };
         check(&projector_component(&retrying, None), "DOWN", "retrying", Some("out of reach"));
+    }
+
+    #[test]
+    fn messages_that_are_not_received_degrade_the_service() {
+        use hmpps::ConsumerStatus::{Receiving, Starting, Waiting};
+        check(&messages_component(&Starting, None), "UP", "starting", None);
+        check(&messages_component(&Receiving, None), "UP", "receiving", None);
+        check(&messages_component(&Waiting(hmpps::Outage::Unprepared), None), "DEGRADED", "waiting", None);
+        check(&messages_component(&Receiving, Some("panicked")), "DEGRADED", "stopped", None);
+    }
+
+    #[test]
+    fn a_publisher_that_waits_degrades_the_service() {
+        use hmpps::PublisherStatus::{Publishing, StandBy, Waiting};
+        check(&publisher_component(&Publishing(7), None), "UP", "publishing", None);
+        check(&publisher_component(&StandBy, None), "UP", "standby", None);
+        check(&publisher_component(&Waiting("no topic".to_owned()), None), "DEGRADED", "waiting", None);
+        check(&publisher_component(&Publishing(7), Some("panicked")), "DEGRADED", "stopped", None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | `command` | policies | commands | appends | |
 //! | `projector` | the projector | its health | prepares it, if it is in Postgres; reads | prepares and writes them |
 //! | `query` | | questions | reads | reads |
+//! | `integration` | the intake and the publisher of messages | parked messages | appends | keeps parked messages beside them; reads |
 //! | `all` | all of these | everything | | |
 //!
 //! Every role starts whether or not the servers that its URLs name are there, and says in its
@@ -29,10 +30,12 @@ mod gauges;
 mod health;
 mod html;
 mod http_server;
+mod message_intake;
 mod openapi;
 mod other_roles;
 mod pages;
 mod process_metrics;
+mod publisher_settings;
 mod roles;
 mod settings;
 mod shutdown;
@@ -48,6 +51,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use self::{
     access_log_settings::AccessLogSettings,
+    publisher_settings::{PublisherSettings, TopicSettings},
     settings::{LAG_MAX_SECONDS, RATE_LIMIT, Role, ServeSettings},
     sign_on_settings::SignOnSettings,
     tls::ServerTlsSettings,
@@ -104,8 +108,15 @@ impl ServingLedger {
     }
 
     async fn start_parts(settings: &ServeSettings, signals: watch::Receiver<u32>) -> anyhow::Result<Self> {
+        if settings.role == Role::Integration && !settings.message_queue.is_named() && !settings.publisher.is_on() {
+            bail!(
+                "--role integration takes in the messages of a queue, and publishes to a topic: name one of them with \
+                 --domain-events-queue or --domain-events-topic"
+            );
+        }
         // A projector has no route that asks anything of a caller.
-        let sign_on = if settings.role.commands() || settings.role.answers() {
+        let is_asked = settings.role.commands() || settings.role.answers() || settings.role.integrates();
+        let sign_on = if is_asked {
             let sign_on = settings.sign_on.open()?;
             check_listen(settings.listen, sign_on.is_some())?;
             sign_on
@@ -126,6 +137,9 @@ impl ServingLedger {
         if settings.role.commands() {
             wiring = wiring.with_command()?;
         }
+        if let (true, Some(views)) = (settings.role.integrates(), &views) {
+            wiring = wiring.with_messages(views).await.with_publisher(views).await?;
+        }
         if let (true, Some(views)) = (settings.role.projects(), &views) {
             wiring = wiring.with_projector(views);
         }
@@ -137,7 +151,6 @@ impl ServingLedger {
             gauges::views(&metrics, &log.log, views);
         }
 
-        let is_asked = settings.role.commands() || settings.role.answers();
         if is_asked && !settings.listen.ip().is_loopback() && settings.hosts.iter().all(String::is_empty) {
             tracing::warn!(
                 "no name is given with --host, so requests from other machines are refused, but those of probes"
@@ -245,7 +258,9 @@ async fn open_stores(settings: &ServeSettings) -> anyhow::Result<(Option<Claim>,
             (claim, log, Some(views))
         }
         Role::Command => (None, LogStore::lazy(&stores.log)?, None),
-        Role::Projector | Role::Query => (None, LogStore::lazy(&stores.log)?, Some(stores::lazy_views(stores)?)),
+        Role::Projector | Role::Query | Role::Integration => {
+            (None, LogStore::lazy(&stores.log)?, Some(stores::lazy_views(stores)?))
+        }
     })
 }
 

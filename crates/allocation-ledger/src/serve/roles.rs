@@ -16,7 +16,10 @@ use tokio::sync::watch;
 
 use super::{
     ServeSettings, access_log_upkeep, gauges,
-    health::{with_access_log, with_event_log, with_policies, with_projector, with_sign_on},
+    health::{
+        with_access_log, with_event_log, with_messages, with_policies, with_projector, with_publisher, with_sign_on,
+    },
+    message_intake,
     openapi::{documentation, openapi},
     other_roles::refuse_other_roles,
     process_metrics,
@@ -109,6 +112,73 @@ impl<'a> Wiring<'a> {
         self.roles.workers.push(worker);
         self.router = self.router.merge(command::router(service.clone()));
         self.roles.service = Some(service);
+        Ok(self)
+    }
+
+    /// Takes in the messages of HMPPS, if a queue is named, and shows those that wait for a person.
+    pub(super) async fn with_messages(mut self, database: &PgPool) -> Self {
+        let log = &self.log.log;
+        let service = self.roles.service.clone();
+        let service = service
+            .unwrap_or_else(|| command::Service::new(Arc::clone(log), self.settings.commands.command_settings()));
+        let parked = hmpps::ParkedMessages::new(database.clone());
+        let intake = hmpps::Intake::new(service, parked.clone());
+        self.metrics.register(|registry| intake.register_metrics(registry));
+        let queue = self.settings.message_queue.open().await;
+        self.router = self.router.merge(hmpps::router(intake.clone(), queue.clone()));
+        let stop = &self.stop.working;
+        let stopped = wait_until_raised(stop);
+        let Some(queue) = queue else {
+            gauges::messages(&self.metrics, &parked, None);
+            gauges::message_queue(&self.metrics, None);
+            let prepared = message_intake::prepare(database.clone());
+            let told_to_stop = wait_until_raised(stop);
+            self.roles.workers.push(Worker::start("preparation of parked messages", stop, async {
+                tokio::select! {
+                    () = prepared => stopped.await,
+                    () = told_to_stop => {}
+                }
+                Ok(())
+            }));
+            return self;
+        };
+        let consumer = hmpps::Consumer::new(queue, intake, Arc::clone(log));
+        let (status, queue_state) = (consumer.status(), consumer.queue_state());
+        let receiving = consumer.run(stopped.boxed());
+        let worker = Worker::start("intake of messages", stop, async {
+            receiving.await;
+            Ok(())
+        });
+        gauges::messages(&self.metrics, &parked, Some((status.clone(), worker.failure())));
+        gauges::message_queue(&self.metrics, Some(&queue_state));
+        self.health = with_messages(self.health, parked, (status, queue_state), worker.failure());
+        self.roles.workers.push(worker);
+        self
+    }
+
+    /// Publishes domain events, where a topic is named or in shadow mode.
+    ///
+    /// # Errors
+    /// The settings of the publisher are not usable.
+    pub(super) async fn with_publisher(mut self, database: &PgPool) -> anyhow::Result<Self> {
+        let log = &self.log.log;
+        let Some(publisher) = self.settings.publisher.open(Arc::clone(log), database).await? else { return Ok(self) };
+        let status = publisher.status();
+        self.metrics.register(|registry| publisher.register_metrics(registry));
+        let stop = &self.stop.working;
+        let prepared = message_intake::prepare(database.clone());
+        let (stopped, told_to_stop) = (wait_until_raised(stop), wait_until_raised(stop));
+        let worker = Worker::start("publisher", stop, async {
+            tokio::select! {
+                () = prepared => {}
+                () = told_to_stop => return Ok(()),
+            }
+            publisher.run(stopped.boxed()).await;
+            Ok(())
+        });
+        gauges::publisher(&self.metrics, log, database, (status.clone(), worker.failure()));
+        self.health = with_publisher(self.health, status, worker.failure());
+        self.roles.workers.push(worker);
         Ok(self)
     }
 

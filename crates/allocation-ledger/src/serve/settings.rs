@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use domain::{caseload::TierWeights, prisoner::SuggestionSettings};
 use http_api::TrustedProxies;
 
-use super::{AccessLogSettings, ServerTlsSettings, SignOnSettings};
+use super::{AccessLogSettings, PublisherSettings, ServerTlsSettings, SignOnSettings};
 use crate::shared_settings;
 
 /// The default for how far the views may be behind the log. They follow within milliseconds; a
@@ -53,6 +53,12 @@ pub struct ServeSettings {
     /// The role of this process
     #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,
+    /// The messages that are taken in.
+    #[command(flatten)]
+    pub message_queue: shared_settings::MessageQueueSettings,
+    /// Which domain events it publishes.
+    #[command(flatten)]
+    pub publisher: PublisherSettings,
     /// Where the ledger is kept.
     #[command(flatten)]
     pub stores: shared_settings::StoreSettings,
@@ -119,6 +125,8 @@ pub enum Role {
     Projector,
     /// Answers questions.
     Query,
+    /// Takes in the domain events of HMPPS, and publishes those of the ledger.
+    Integration,
 }
 
 impl Role {
@@ -133,6 +141,10 @@ impl Role {
 
     pub(super) fn projects(self) -> bool {
         matches!(self, Self::All | Self::Projector)
+    }
+
+    pub(super) fn integrates(self) -> bool {
+        matches!(self, Self::All | Self::Integration)
     }
 
     pub(super) fn answers(self) -> bool {

@@ -18,7 +18,7 @@ use self::{
 };
 pub(crate) use self::{
     log_store::{LogStore, OrderedWriter, key_refusal},
-    postgres::{access_log_writer, connect_options, lazy_views, read_only},
+    postgres::{access_log_writer, connect_options, lazy_pool, lazy_views, read_only},
 };
 use crate::shared_settings;
 
@@ -63,6 +63,7 @@ async fn prepare_embedded_views(postgres: Option<&Server>) -> anyhow::Result<PgP
     let views = pool("--views", &url(None, postgres)).await?;
     projector::migrate(&views).await.context("prepare the views' database")?;
     access_log::migrate(&views).await.context("prepare the access log")?;
+    hmpps::migrate(&views).await.context("prepare the parked messages")?;
     Ok(views)
 }
 

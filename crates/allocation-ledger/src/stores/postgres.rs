@@ -73,7 +73,7 @@ pub(crate) fn lazy_views(settings: &shared_settings::StoreSettings) -> anyhow::R
 }
 
 /// Connections to a database named by the setting `flag`, opened when first needed.
-pub(super) fn lazy_pool(flag: &str, url: Option<&String>) -> anyhow::Result<PgPool> {
+pub(crate) fn lazy_pool(flag: &str, url: Option<&String>) -> anyhow::Result<PgPool> {
     let url = url.with_context(|| {
         format!(
             "a role by itself needs {flag}, the URL of a server that other services reach too: a Postgres that the program \

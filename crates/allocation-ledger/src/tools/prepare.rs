@@ -5,7 +5,7 @@
 //! |---|---|
 //! | an event log in Postgres | its schema, and the roles `ledger_append`, `ledger_project` and `ledger_read` with their rights to it |
 //! | a ledger on a KurrentDB server | its naming key, in a file, unless there is one |
-//! | the views' database | the roles `ledger_project`, which may make the views there, and `ledger_read`; the access log with their rights to it |
+//! | the views' database | the roles `ledger_project`, which may make the views there, `ledger_read` and `ledger_integrate`; the access log and the parked messages with their rights to them |
 //!
 //! The views themselves are made by the projector. Safe to run again, and beside a running ledger.
 
@@ -61,10 +61,12 @@ pub async fn run(settings: &PrepareSettings) -> anyhow::Result<()> {
         views.close().await;
         prepared
             .context("prepare the views' database: is the user in --views its owner, and allowed to make roles?")?;
-        print_line("A projector may make the views, and the access log is as this version knows it.")?;
+        print_line(
+            "A projector may make the views, and the access log and the parked messages are as this version knows them.",
+        )?;
     }
     print_line(
-        "Make a login for each service: CREATE ROLE … LOGIN PASSWORD '…' IN ROLE ledger_append, or ledger_project, or ledger_read.",
+        "Make a login for each service: CREATE ROLE … LOGIN PASSWORD '…' IN ROLE ledger_append, or ledger_project, or ledger_read; for the integration service, IN ROLE ledger_append, ledger_integrate, and to publish ledger_read.",
     )
 }
 
@@ -126,5 +128,6 @@ fn make_key_file(path: &Path) -> anyhow::Result<()> {
 
 async fn prepare_views(views: &PgPool) -> anyhow::Result<()> {
     projector::prepare(views).await?;
-    Ok(access_log::prepare(views).await?)
+    access_log::prepare(views).await?;
+    Ok(hmpps::prepare(views).await?)
 }

@@ -4,7 +4,7 @@ use crate::{
     event::Entry,
     identifier::PrisonCode,
     officer::Pom,
-    prisoner::{Choice, History, PrisonerEvent, Received, Reception, State, Waiting},
+    prisoner::{Choice, History, PrisonerEvent, Received, Reception, ReceptionReason, State, Waiting, WaitingReason},
 };
 
 /// An allocation or a reallocation of the primary POM that was not voided.
@@ -26,7 +26,8 @@ pub struct Allocation<'a> {
     pub waiting: Option<Waiting>,
     /// For an allocation: the reception by which the person came to the prison, if that is known.
     pub reception: Option<Reception>,
-    /// Whether it is the first allocation since that reception.
+    /// Whether it is the first allocation since that reception. Not after an arrival from another
+    /// prison, which is a reception only where the ledger did not know the person.
     pub is_first_since_reception: bool,
 }
 
@@ -63,6 +64,17 @@ pub fn receptions(history: &History) -> Vec<(&Entry<PrisonerEvent>, &Received)> 
     receptions
 }
 
+/// Whether a merge brings this reception from a number that had a POM since: it waits for another
+/// reason than the reception, and not from before it.
+fn was_allocated_before_merge(event: &PrisonerEvent, reception: Option<Reception>) -> bool {
+    let (PrisonerEvent::PrisonerNumberMerged(merged), Some(reception)) = (event, reception) else { return false };
+    merged.held.past.as_ref().is_some_and(|past| {
+        let waits_since_pom =
+            |waiting: Waiting| waiting.reason != WaitingReason::Received && waiting.since >= reception.since;
+        past.reception == Some(reception) && past.waiting.is_some_and(waits_since_pom)
+    })
+}
+
 /// The allocations and reallocations of a case that were not voided, in effective order.
 #[must_use]
 pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
@@ -75,11 +87,10 @@ pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
         // An allocation at another prison ends the stay of the reception.
         state.apply(entry);
         let reception = state.reception;
-        let is_first_since_reception = reception.is_some() && reception != allocated_since;
-        // A merge may bring a POM, too.
-        if matches!(&entry.event, PrisonerEvent::AllocationMade(_) | PrisonerEvent::PrisonerNumberMerged(_))
-            && state.primary_pom.is_some()
-        {
+        let is_first_since_reception = reception != allocated_since
+            && reception.is_some_and(|reception| reception.reason != ReceptionReason::Transferred);
+        // A POM may hold the case already when the person is received, and a merge may bring one.
+        if state.primary_pom.is_some() || was_allocated_before_merge(&entry.event, reception) {
             allocated_since = reception;
         }
         allocations.extend(match &entry.event {

@@ -159,6 +159,7 @@ pub fn command(words: &[&str]) -> Command {
     match *words {
         ["receive", prison] => receive(prison, ReceptionReason::NewAdmission),
         ["receive", prison, "again"] => receive(prison, ReceptionReason::Readmission),
+        ["receive", prison, "moved"] => receive(prison, ReceptionReason::Transferred),
         ["tier", tier] => tier_command(tier, None),
         ["tier", tier, prison] => tier_command(tier, Some(code(prison))),
         ["allocate", id] => allocate(id, lei(), &[]),

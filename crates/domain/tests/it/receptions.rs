@@ -78,6 +78,12 @@ fn a_reception_ends_with_the_stay_at_the_prison() {
     assert_eq!(case.history.state().reception, None);
 }
 
+/// Of each allocation, the days from the reception, and whether it is the first since.
+fn days_and_first(case: &Case) -> Vec<(Option<i32>, bool)> {
+    let made = allocations(&case.history).into_iter();
+    made.map(|of| (of.days_from_reception(), of.is_first_since_reception)).collect()
+}
+
 #[test]
 fn the_first_allocation_since_a_reception_is_told_from_later_ones() {
     let mut case = Case::new("A1234BC");
@@ -92,12 +98,27 @@ fn the_first_allocation_since_a_reception_is_told_from_later_ones() {
          03-10 deallocate        | Deallocated
          03-11 allocate 103      | AllocationMade
          03-12 release           | Deallocated
-         03-13 allocate 101      | AllocationMade",
+         03-13 allocate 101      | AllocationMade
+         03-14 release           | Deallocated
+         03-15 receive LEI       | Received
+         03-17 allocate 101      | AllocationMade
+         03-18 release           | Deallocated
+         03-19 receive LEI moved | Received
+         03-20 allocate 101      | AllocationMade",
     );
-    let made = allocations(&case.history).into_iter().map(|of| (of.days_from_reception(), of.is_first_since_reception));
     assert_eq!(
-        made.collect::<Vec<_>>(),
-        [(Some(3), true), (Some(5), false), (None, false), (Some(2), true), (None, false)]
+        days_and_first(&case),
+        [
+            (Some(3), true),
+            (Some(5), false),
+            (None, false),
+            // A POM held the case at the reception.
+            (Some(2), false),
+            (None, false),
+            (Some(2), true),
+            // The person came from another prison.
+            (Some(1), false),
+        ]
     );
 }
 
@@ -126,8 +147,31 @@ fn an_allocation_that_a_merge_brings_is_the_first_since_its_reception() {
     gone.read("03-01 receive LEI | Received\n03-02 tier C | TierAssigned\n03-03 allocate 101 | AllocationMade");
     merge(&mut kept, &mut gone, "03-07");
     kept.read("03-08 deallocate | Deallocated\n03-09 allocate 103 | AllocationMade");
-    let made = allocations(&kept.history).into_iter().map(|of| (of.days_from_reception(), of.is_first_since_reception));
-    assert_eq!(made.collect::<Vec<_>>(), [(Some(8), false)]);
+    assert_eq!(days_and_first(&kept), [(Some(8), false)]);
+}
+
+#[test]
+fn an_allocation_that_ended_before_a_merge_is_the_first_since_its_reception() {
+    const ALLOCATED: &str =
+        "03-01 receive LEI | Received\n03-02 tier C | TierAssigned\n03-03 allocate 101 | AllocationMade";
+    for (after, expected) in [
+        ("03-05 deallocate | Deallocated", (Some(8), false)),
+        ("03-05 inactive 101 | Deallocated", (Some(8), false)),
+        ("03-05 deallocate | Deallocated\n03-06 receive LEI again | Received", (Some(3), true)),
+        // The co-working POM keeps the case at its prison, so that it goes on waiting.
+        (
+            "03-04 cowork 103 | CoworkerAllocated\n03-05 inactive 101 | Deallocated\n03-06 receive LEI again | Received",
+            (Some(3), true),
+        ),
+        ("03-05 release | Deallocated\n03-06 receive LEI | Received", (Some(3), true)),
+    ] {
+        let (mut kept, mut gone) = (Case::new("A1234BC"), Case::new("B1234BC"));
+        gone.read(ALLOCATED);
+        gone.read(after);
+        merge(&mut kept, &mut gone, "03-07");
+        kept.read("03-09 allocate 101 | AllocationMade");
+        assert_eq!(days_and_first(&kept), [expected], "{after}");
+    }
 }
 
 #[test]

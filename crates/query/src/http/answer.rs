@@ -68,6 +68,16 @@ impl<T: Serialize> Answer<T> {
     }
 }
 
+/// An answer with a problem that shows this data of persons: its sentence names another number than
+/// the one asked about, after a merge.
+pub(super) fn problem_that_shows(problem: Problem, shown: Shown) -> Response {
+    let mut response = problem.into_response();
+    if shown.is_of_person() {
+        response.extensions_mut().insert(shown);
+    }
+    response
+}
+
 fn no_json(error: &serde_json::Error) -> Problem {
     tracing::error!(%error, "an answer is not JSON");
     Problem::internal()

@@ -1,7 +1,7 @@
 //! Records each read of a person's data in the access log, before its answer goes out.
 //!
 //! An answer says whom it shows by a [`Shown`] in its extensions, which `Answer` puts there. A
-//! number in the path counts too, where the answer is about it: also a 404 tells something.
+//! number in the path counts too, where the answer is about it: a refusal tells something, too.
 
 use access_log::{AccessEntry, AccessLog, Reader, RecordingMode, Shown};
 use axum::{
@@ -84,7 +84,8 @@ pub(super) async fn record_read(
     }
     let mut shown = response.extensions_mut().remove::<Shown>().unwrap_or_default();
     let status = response.status();
-    let is_about_number = status.is_success() || [StatusCode::NOT_MODIFIED, StatusCode::NOT_FOUND].contains(&status);
+    let is_about_number = status.is_success()
+        || [StatusCode::NOT_MODIFIED, StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY].contains(&status);
     shown.prisoners.extend(number.filter(|_| is_about_number));
     if !shown.is_of_person() {
         return response;

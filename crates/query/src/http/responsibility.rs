@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use views::CasePeriodRow;
 
 use super::{
-    answer::Answer,
+    answer::{Answer, problem_that_shows},
     error_problem::known_case,
     officer::{Officer, Override, PomHolder, Reason},
     parameters::AsOfQuery,
@@ -111,12 +111,15 @@ pub(super) async fn get_responsibility(
 ) -> Result<Response, Problem> {
     let on = as_of.on(&state);
     let (position, case) = past::case_at(&state, &caller.texts, &number, on, as_of.known_at).await?;
-    let case = known_case(&case, &number).map_err(|problem| problem.with_position(position))?;
+    let shown = Shown::prisoners(case.number());
+    let case = match known_case(&case, &number) {
+        Ok(case) => case,
+        Err(problem) => return Ok(problem_that_shows(problem.with_position(position), shown)),
+    };
     // Two callers may not read the same texts.
     let has_detail = case.responsibility_override.as_ref().is_some_and(|decision| decision.detail.is_some());
     let (number, revision, from) = (&case.prisoner_number, case.case_revision, case.valid_from.timestamp_micros());
     let tag = format!("{number}-{revision}-{from}-{has_detail}");
-    let shown = Shown::prisoners([number]);
     Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position), shown).with_tag(tag).into_response())
 }
 

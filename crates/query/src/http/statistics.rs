@@ -89,7 +89,7 @@ pub(super) struct PeriodStatistics {
     from: NaiveDate,
     /// Last London day.
     to: NaiveDate,
-    /// Persons who came into the prison.
+    /// Persons who came into the prison; without arrivals from another prison.
     receptions: u64,
     /// Cases allocated that had no POM.
     allocations: u64,
@@ -106,7 +106,7 @@ pub(super) struct PeriodStatistics {
 }
 
 /// Whole days from reception to allocated, over the first allocations after a reception; null where
-/// there is none.
+/// there is none. An arrival from another prison is none.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DaysFromReception {
     /// Over how many allocations.
@@ -244,7 +244,8 @@ fn read_period(
 /// Without a period: the months in order; those without any allocation are left out. With `from`
 /// and `to`, London days of which both count: the period, and with `comparisonFrom` and
 /// `comparisonTo` another one to compare it with. What is effective in a period counts, whenever it
-/// was recorded.
+/// was recorded. Arrivals from another prison are no receptions here: of most persons they are
+/// transfers, and only of one unknown so far a reception as `TRANSFERRED`.
 #[utoipa::path(
     get, path = "/prisons/{prisonCode}/statistics", tag = "Questions about a prison",
     params(

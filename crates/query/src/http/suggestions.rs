@@ -22,7 +22,11 @@ use utoipa::ToSchema;
 use views::CasePeriodRow;
 
 use super::{
-    answer::Answer, error_problem::known_case, parameters::AsOfQuery, poms::CaseloadByRole, unallocated::WaitingCase,
+    answer::{Answer, problem_that_shows},
+    error_problem::known_case,
+    parameters::AsOfQuery,
+    poms::CaseloadByRole,
+    unallocated::WaitingCase,
 };
 use crate::{QueryState, past, present::roster::PomCaseload};
 
@@ -292,10 +296,16 @@ pub(super) async fn get_allocation_suggestions(
 ) -> Result<Response, Problem> {
     let at = as_of.on(&state);
     let found = past::suggestions(&state, &prison, &number, at, as_of.known_at).await?;
-    let at_position = |problem: Problem| problem.with_position(found.extent.position);
-    let case = known_case(&found.case, &number).map_err(at_position)?;
-    let suggestions = found.suggestions.ok_or_else(|| at_position(not_waiting(case, &prison)))?;
-    let suggestions = suggestions.map_err(|refusal| at_position(refusal.into()))?;
-    let body = AllocationSuggestions::new(case, at, suggestions, found.caseloads, state.suggestions);
-    Ok(Answer::list(found.extent, body, Shown::prisoners([&case.prisoner_number])).into_response())
+    let shown = Shown::prisoners(found.case.number());
+    let suggestions = known_case(&found.case, &number).and_then(|case| match found.suggestions {
+        Some(suggestions) => Ok((case, suggestions?)),
+        None => Err(not_waiting(case, &prison)),
+    });
+    Ok(match suggestions {
+        Ok((case, suggestions)) => {
+            let body = AllocationSuggestions::new(case, at, suggestions, found.caseloads, state.suggestions);
+            Answer::list(found.extent, body, shown).into_response()
+        }
+        Err(problem) => problem_that_shows(problem.with_position(found.extent.position), shown),
+    })
 }

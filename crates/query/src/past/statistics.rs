@@ -36,7 +36,7 @@ pub(crate) async fn months(
         return Ok((ListExtent::of(&read), read.rows));
     };
     let point = point_in_views(state, known_at).await?;
-    let (extent, allocations, _) = counted_then(state, prison, point).await?;
+    let (extent, allocations, _) = counted_then(state, prison, None, point).await?;
     Ok((extent, AllocationMonth::of(allocations)))
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn periods(
         return Ok((ListExtent::of(&read), read.rows));
     };
     let point = point_in_views(state, known_at).await?;
-    let (extent, allocations, receptions) = counted_then(state, prison, point).await?;
+    let (extent, allocations, receptions) = counted_then(state, prison, DayPeriod::around(days), point).await?;
     let history = prison_history(&state.log, prison.clone(), point).await?;
     // Of these only numbers are told, so they are counted wherever they are by now.
     let everything = CallerScope::default();
@@ -76,15 +76,19 @@ pub(crate) async fn periods(
     Ok((extent, counts))
 }
 
-/// The allocations and the receptions at a prison as they were known at a point.
+/// The allocations and the receptions at a prison as they were known at a point: at least those in
+/// a period, or all.
 async fn counted_then(
     state: &QueryState,
     prison: &PrisonCode,
+    period: Option<DayPeriod>,
     point: Point,
 ) -> Result<(ListExtent, Vec<CountedAllocation>, Vec<CountedReception>), PastError> {
     let mut views = snapshot(&state.views).await?;
-    let read = statistics::unchanged_since(&mut *views, prison, point.position).await?;
-    let mut receptions = period_statistics::receptions_unchanged_since(&mut *views, prison, point.position).await?;
+    let months = period.map(DayPeriod::months);
+    let read = statistics::unchanged_since(&mut *views, prison, months, point.position).await?;
+    let mut receptions =
+        period_statistics::receptions_unchanged_since(&mut *views, prison, period, point.position).await?;
     let changed = case_prison::changed_since_at_prison(&mut *views, prison, None, point.position).await?;
     views.commit().await.map_err(QueryError::from)?;
     let extent = ListExtent::at(point, &read)?;

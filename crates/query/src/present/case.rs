@@ -28,6 +28,15 @@ pub(crate) enum CaseAt {
 }
 
 impl CaseAt {
+    /// The number that the case goes on under, where anything is known of it.
+    pub(crate) fn number(&self) -> Option<&PrisonerNumber> {
+        match self {
+            Self::Case(row) => Some(&row.prisoner_number),
+            Self::NotYet(number) => Some(number),
+            Self::Unknown | Self::Damaged(_) => None,
+        }
+    }
+
     /// The row of the case, where there is one.
     pub(crate) fn row_mut(&mut self) -> Option<&mut CasePeriodRow> {
         match self {

@@ -1,11 +1,11 @@
 //! Receptions, allocations and cases counted over periods of time: by the database from several
 //! views, in one statement, and here from what was known earlier.
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, Days, NaiveDate, TimeDelta, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     london,
-    prisoner::History,
+    prisoner::{History, ReceptionReason},
 };
 use sqlx::{PgExecutor, PgPool};
 use views::{CasePeriodRow, ReceptionRow};
@@ -25,6 +25,17 @@ pub(crate) struct DayPeriod {
 }
 
 impl DayPeriod {
+    /// The shortest period that has all of these; `None` where there are none.
+    pub(crate) fn around(periods: &[Self]) -> Option<Self> {
+        let from = periods.iter().map(|period| period.from).min()?;
+        Some(Self { from, to: periods.iter().map(|period| period.to).max()? })
+    }
+
+    /// The first and the last month that it touches, by their first days.
+    pub(crate) fn months(self) -> [NaiveDate; 2] {
+        [self.from, self.to].map(|day| day.with_day(1).unwrap_or(day))
+    }
+
     /// The first instant.
     fn begin(self) -> DateTime<Utc> {
         london::midnight(self.from)
@@ -71,7 +82,8 @@ pub(crate) struct CountsAtEnd {
     pub(crate) active_poms: u64,
 }
 
-/// A reception, as far as it counts.
+/// A reception, as far as it counts. An arrival from another prison is a reception only where the
+/// ledger did not know the person, so none of them count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CountedReception {
     pub(crate) number: PrisonerNumber,
@@ -81,7 +93,8 @@ pub(crate) struct CountedReception {
 impl CountedReception {
     /// The receptions at a prison, of a case's history as it was known at some point.
     pub(crate) fn of(history: &History, prison: &PrisonCode) -> Vec<Self> {
-        let rows = ReceptionRow::all_of(history).into_iter().filter(|row| row.prison == *prison);
+        let counts = |row: &ReceptionRow| row.prison == *prison && row.reason != ReceptionReason::Transferred;
+        let rows = ReceptionRow::all_of(history).into_iter().filter(counts);
         rows.map(|row| Self { number: row.prisoner_number, received_at: row.received_at }).collect()
     }
 }
@@ -135,12 +148,13 @@ pub(crate) async fn of_periods(
         FROM checkpoint v LEFT JOIN LATERAL (
             SELECT period.place, made.*, held.*,
                    (SELECT count(*) FROM reception r
-                    WHERE r.prison = $1 AND r.received_at >= period.begins AND r.received_at < period.ends) AS receptions,
+                    WHERE r.prison = $1 AND r.received_at >= period.begins AND r.received_at < period.ends
+                      AND r.reason <> 'TRANSFERRED') AS receptions,
                    (SELECT count(*) FROM pom_period pom
                     WHERE pom.prison_code = $1 AND pom.status = 'ACTIVE'
                       AND pom.valid_from <= period.last AND pom.valid_to > period.last) AS active_poms
-            FROM unnest($2::timestamptz[], $3::timestamptz[], $4::timestamptz[])
-                 WITH ORDINALITY AS period (begins, ends, last, place)
+            FROM unnest($2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::date[], $6::date[])
+                 WITH ORDINALITY AS period (begins, ends, last, first_month, last_month, place)
             CROSS JOIN LATERAL (
                 SELECT count(*) FILTER (WHERE kind = 'ALLOCATION')   AS allocations,
                        count(*) FILTER (WHERE kind = 'REALLOCATION') AS reallocations,
@@ -154,7 +168,8 @@ pub(crate) async fn of_periods(
                            FILTER (WHERE is_first_since_reception)                            AS reception_median,
                        max(days_from_reception) FILTER (WHERE is_first_since_reception)       AS reception_max
                 FROM allocation
-                WHERE prison = $1 AND effective_at >= period.begins AND effective_at < period.ends
+                WHERE prison = $1 AND month BETWEEN period.first_month AND period.last_month
+                  AND effective_at >= period.begins AND effective_at < period.ends
             ) made
             CROSS JOIN LATERAL (
                 SELECT count(*) AS cases, count(pom_staff_id) AS allocated, count(waiting_since) AS waiting
@@ -167,7 +182,9 @@ pub(crate) async fn of_periods(
     let begins: Vec<_> = periods.iter().map(|period| period.begin()).collect();
     let ends: Vec<_> = periods.iter().map(|period| period.end()).collect();
     let last: Vec<_> = periods.iter().map(|period| period.last_instant(now)).collect();
+    let (first_months, last_months): (Vec<_>, Vec<_>) = periods.iter().map(|period| period.months().into()).unzip();
     let query = sqlx::query(SQL).bind(prison.as_str()).bind(begins).bind(ends).bind(last);
+    let query = query.bind(first_months).bind(last_months);
     read_named(&query.fetch_all(views).await?, "allocation", "place", |row| {
         Ok(PeriodCounts {
             receptions: row.count("receptions")?,
@@ -187,10 +204,12 @@ pub(crate) async fn of_periods(
     })
 }
 
-/// The receptions at a prison, of cases to which nothing has happened after a position.
+/// The receptions at a prison that count, of cases to which nothing has happened after a position:
+/// those in a period, or all.
 pub(crate) async fn receptions_unchanged_since(
     views: impl PgExecutor<'_>,
     prison: &PrisonCode,
+    period: Option<DayPeriod>,
     position: u64,
 ) -> Result<Vec<CountedReception>, QueryError> {
     const SQL: &str = concat!(
@@ -200,10 +219,14 @@ pub(crate) async fn receptions_unchanged_since(
         FROM checkpoint v LEFT JOIN LATERAL (
             SELECT r.prisoner_number, r.received_at
             FROM reception r JOIN prisoner_case c ON c.prisoner_number = r.prisoner_number
-            WHERE r.prison = $1 AND c.position <= $2
+            WHERE r.prison = $1 AND c.position <= $2 AND r.reason <> 'TRANSFERRED'
+              AND r.received_at >= coalesce($3::timestamptz, '-infinity')
+              AND r.received_at < coalesce($4::timestamptz, 'infinity')
         ) counted ON true"
     );
-    let rows = sqlx::query(SQL).bind(prison.as_str()).bind(bigint(position)).fetch_all(views).await?;
+    let query = sqlx::query(SQL).bind(prison.as_str()).bind(bigint(position));
+    let query = query.bind(period.map(DayPeriod::begin)).bind(period.map(DayPeriod::end));
+    let rows = query.fetch_all(views).await?;
     let read = read_named(&rows, "reception", "prisoner_number", |row| {
         Ok(CountedReception { number: row.word("prisoner_number")?, received_at: row.get("received_at")? })
     })?;

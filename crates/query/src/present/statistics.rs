@@ -50,10 +50,12 @@ pub(crate) struct CountedAllocation {
 }
 
 /// The allocations that count at a prison, of cases to which nothing has happened after a position:
-/// the view is still as it was then for them.
+/// the view is still as it was then for them. `months` are the first and the last month of which
+/// they are wanted, by their first days.
 pub(crate) async fn unchanged_since(
     views: impl PgExecutor<'_>,
     prison: &PrisonCode,
+    months: Option<[NaiveDate; 2]>,
     position: u64,
 ) -> Result<ViewRows<CountedAllocation>, QueryError> {
     const SQL: &str = concat!(
@@ -66,9 +68,12 @@ pub(crate) async fn unchanged_since(
                    CASE WHEN a.is_first_since_reception THEN a.days_from_reception END AS days_from_reception
             FROM allocation a JOIN prisoner_case c ON c.prisoner_number = a.prisoner_number
             WHERE a.prison = $1 AND c.position <= $2
+              AND a.month BETWEEN coalesce($3::date, '-infinity') AND coalesce($4::date, 'infinity')
         ) counted ON true"
     );
-    let rows = sqlx::query(SQL).bind(prison.as_str()).bind(bigint(position)).fetch_all(views).await?;
+    let query = sqlx::query(SQL).bind(prison.as_str()).bind(bigint(position));
+    let query = query.bind(months.map(|[first, _]| first)).bind(months.map(|[_, last]| last));
+    let rows = query.fetch_all(views).await?;
     read_named(&rows, "allocation", "prisoner_number", |row| {
         Ok(CountedAllocation {
             number: row.word("prisoner_number")?,

@@ -70,7 +70,8 @@ table! {
         received_at: Option<DateTime<Utc>>,
         /// For an allocation: calendar days in London from that reception.
         days_from_reception: Option<i32>,
-        /// Whether it is the first allocation since that reception; false without one.
+        /// Whether it is the first allocation since that reception; false without one, and after
+        /// one as TRANSFERRED.
         is_first_since_reception: bool,
     }
 }

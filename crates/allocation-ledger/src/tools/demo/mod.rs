@@ -52,6 +52,8 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
         rate_limit: serve::RATE_LIMIT,
         sign_on: serve::SignOnSettings::default(),
         tls: serve::ServerTlsSettings::default(),
+        message_queue: shared_settings::MessageQueueSettings::default(),
+        publisher: serve::PublisherSettings::default(),
         access_log: serve::AccessLogSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.path().to_owned()),

@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
-use domain::identifier::PrisonerNumber;
+use domain::{Event, identifier::PrisonerNumber, prisoner::PrisonerEvent};
 use http_api::{CallerScope, Problem};
 use serde::Serialize;
 use utoipa::{
@@ -24,6 +24,12 @@ use crate::{
     past,
     present::case::CaseAt,
 };
+
+/// The live service's text where there was no primary POM yet.
+const NOT_READY: &str = "Not ready for allocation";
+
+/// The live service's text where there is no primary POM any more.
+const NOT_ALLOCATED: &str = "Not allocated";
 
 /// The POMs of a case.
 #[derive(Debug, Serialize, ToSchema)]
@@ -102,15 +108,15 @@ pub(in crate::http) async fn get_live_allocation(
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
     let (position, case) = look_up(&state, &caller, &number).await?;
-    Ok(match primary_pom_of(&case) {
+    match primary_pom_of(&case) {
         Ok((case, pom)) => {
             let secondary_pom =
                 case.coworker.as_ref().map_or(LiveSecondaryPom::None {}, |pom| LiveSecondaryPom::Pom(pom.into()));
             let answer = LiveAllocation { primary_pom: pom.into(), secondary_pom };
-            Answer::new(position, answer, Shown::prisoners([&case.prisoner_number])).into_response()
+            Ok(Answer::new(position, answer, Shown::prisoners([&case.prisoner_number])).into_response())
         }
-        Err(message) => live_not_found(position, message),
-    })
+        Err(message) => without_pom(&state, &caller, &number, position, message).await,
+    }
 }
 
 /// The primary POM of a case, as the live service answers.
@@ -128,12 +134,12 @@ pub(in crate::http) async fn get_live_primary_pom(
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
     let (position, case) = look_up(&state, &caller, &number).await?;
-    Ok(match primary_pom_of(&case) {
+    match primary_pom_of(&case) {
         Ok((case, pom)) => {
-            Answer::new(position, manager(case, pom), Shown::prisoners([&case.prisoner_number])).into_response()
+            Ok(Answer::new(position, manager(case, pom), Shown::prisoners([&case.prisoner_number])).into_response())
         }
-        Err(message) => live_not_found(position, message),
-    })
+        Err(message) => without_pom(&state, &caller, &number, position, message).await,
+    }
 }
 
 fn manager<'a>(case: &'a CasePeriodRow, pom: &'a CasePom) -> LivePrimaryPom<'a> {
@@ -163,11 +169,43 @@ pub(super) async fn look_up(
     })
 }
 
+/// The answer that there is no primary POM. Whoever has been told of an allocation removes it by
+/// `Not allocated` alone, so that is the text also where each allocation that was recorded is
+/// voided: the views leave those out, and the log has them.
+async fn without_pom(
+    state: &QueryState,
+    caller: &CallerScope,
+    number: &str,
+    position: u64,
+    message: &'static str,
+) -> Result<Response, Problem> {
+    let was_told = message == NOT_READY && has_voided_allocation(state, caller, number, position).await?;
+    Ok(live_not_found(position, if was_told { NOT_ALLOCATED } else { message }))
+}
+
+/// Whether an allocation of the case, if that is the caller's, is voided.
+async fn has_voided_allocation(
+    state: &QueryState,
+    caller: &CallerScope,
+    number: &str,
+    position: u64,
+) -> Result<bool, Problem> {
+    let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok(false) };
+    if check_case(state, &caller.confinement, &number).await?.is_err() {
+        return Ok(false);
+    }
+    let entries = past::case_history_to(&state.log, &number, position).await?;
+    let of_primary_pom = |event: &Event| {
+        matches!(event, Event::Prisoner(PrisonerEvent::AllocationMade(_) | PrisonerEvent::Reallocated(_)))
+    };
+    Ok(entries.iter().any(|entry| entry.voided_by.is_some() && of_primary_pom(&entry.stored.entry.event)))
+}
+
 /// The primary POM, or the live service's text that there is none.
 fn primary_pom_of(case: &Option<Box<CasePeriodRow>>) -> Result<(&CasePeriodRow, &CasePom), &'static str> {
     match case.as_deref() {
-        Some(CasePeriodRow { ever_allocated: false, .. }) | None => Err("Not ready for allocation"),
-        Some(case) => case.pom.as_ref().map(|pom| (case, pom)).ok_or("Not allocated"),
+        Some(CasePeriodRow { ever_allocated: false, .. }) | None => Err(NOT_READY),
+        Some(case) => case.pom.as_ref().map(|pom| (case, pom)).ok_or(NOT_ALLOCATED),
     }
 }
 

@@ -1,0 +1,110 @@
+//! `integration status`: the queues, the messages that wait, and how far the publisher has come.
+
+use anyhow::Context as _;
+use clap::Args;
+use command::Clock;
+use domain::text::Visible;
+use hmpps::{ParkedMessages, Publication, QueueState};
+use serde_json::{Value, json};
+
+use crate::{
+    shared_settings::{MessageQueueSettings, StoreSettings},
+    stdout::print_line,
+    stores::Stores,
+};
+
+/// The settings of `integration status`.
+#[derive(Debug, Args)]
+pub struct IntegrationStatusSettings {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// The queue, if messages are taken in.
+    #[command(flatten)]
+    queue: MessageQueueSettings,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    stores: StoreSettings,
+}
+
+const UNPREPARED: &str =
+    "read how far the publisher has come: is this ledger of an earlier version? `allocation-ledger serve` prepares it";
+
+/// How far the publisher is.
+struct PublisherState {
+    publication: Publication,
+    /// The age of the first event that is not published, in seconds.
+    lag_s: i64,
+    /// The last position of the log.
+    log_end: u64,
+    /// The position of the views; `None` where they cannot be asked.
+    views: Option<u64>,
+}
+
+/// Shows the state.
+///
+/// # Errors
+/// The ledger cannot be reached. A queue that does not answer is shown without its counts.
+pub(super) async fn show(settings: &IntegrationStatusSettings) -> anyhow::Result<()> {
+    let queue = match settings.queue.open().await {
+        Some(queue) => Some(queue.state().await),
+        None => None,
+    };
+    Stores::with_existing(&settings.stores, async |stores| {
+        let parked = ParkedMessages::new(stores.views.clone()).count().await.context("count the parked messages")?;
+        let publisher = read_publisher(stores).await?;
+        if settings.json {
+            let publisher = publisher.as_ref().map(publisher_document);
+            return print_line(&json!({"queue": queue, "parked": parked, "publisher": publisher}).to_string());
+        }
+        let lines = [
+            publisher.map_or_else(|| "No publisher has begun.".to_owned(), publisher_text),
+            queue.map_or_else(|| "No queue is named.".to_owned(), queue_text),
+            format!("Messages that wait for a person: {parked}"),
+        ];
+        print_line(&Visible(&lines.join("\n")).to_string())
+    })
+    .await
+}
+
+async fn read_publisher(stores: &Stores) -> anyhow::Result<Option<PublisherState>> {
+    let Some(publication) = Publication::read(&stores.views).await.context(UNPREPARED)? else { return Ok(None) };
+    let log_end = stores.log.head().await.context("find the end of the log")?;
+    let behind = stores.log.read_all(publication.last.position, 1).await.context("read the log")?;
+    let lag_s = behind.first().map_or(0, |first| (Clock::system().now() - first.recorded_at).num_seconds().max(0));
+    let views = projector::position(&stores.views).await.ok();
+    Ok(Some(PublisherState { publication, lag_s, log_end, views }))
+}
+
+fn publisher_document(state: &PublisherState) -> Value {
+    let PublisherState { publication, lag_s, log_end, views } = state;
+    json!({"position": publication.last.position, "logEnd": log_end, "viewsPosition": views, "lagSeconds": lag_s,
+        "mode": mode(publication), "handoverDay": publication.handover_day, "waitsFor": publication.waits_for})
+}
+
+fn publisher_text(state: PublisherState) -> String {
+    let PublisherState { publication, lag_s, log_end, views } = state;
+    let views = views.map_or_else(|| "unknown".to_owned(), |position| position.to_string());
+    let (position, mode, day) = (publication.last.position, mode(&publication), publication.handover_day);
+    let waits = publication.waits_for.map(|reason| format!("\nThe publisher waits: {reason}")).unwrap_or_default();
+    format!(
+        "The publisher (mode {mode}) has come to position {position} of {log_end}, {lag_s} s behind; the views to {views}.\n\
+         Handovers are published up to {day}.{waits}"
+    )
+}
+
+fn mode(publication: &Publication) -> &'static str {
+    if publication.is_shadow { "shadow" } else { "send" }
+}
+
+fn queue_text(state: QueueState) -> String {
+    let count = |messages: Option<u64>| messages.map_or("unknown".to_owned(), |messages| messages.to_string());
+    let given_up = state.dlq_name.map(|name| format!("; given up, on {name}: {}", count(state.messages_on_dlq)));
+    format!(
+        "Messages on the queue {}: {}; at work: {}{}",
+        state.queue_name,
+        count(state.messages_on_queue),
+        count(state.messages_in_flight),
+        given_up.unwrap_or_default()
+    )
+}

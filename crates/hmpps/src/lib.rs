@@ -1,0 +1,47 @@
+//! Messages from the rest of HMPPS and to it, an anti-corruption layer: no other crate knows SQS,
+//! SNS or the messages of the estate.
+//!
+//! | question | module |
+//! |---|---|
+//! | what does a message say? | `notification` |
+//! | what is to be done with it, by what is known of the case? | `plan` |
+//! | how is it recorded once, or parked? | `intake` |
+//! | where do parked messages wait? | `parked`, `schema` |
+//! | which messages are decided again when an earlier one comes late? | `passed` |
+//! | why is nothing taken in for now? | `outage` |
+//! | how are messages received and deleted? | `consumer`, `queue` |
+//! | how are SQS and SNS reached, and their failures told? | `aws` |
+//! | what was given up, and how does it come back? | `dead_letters` |
+//! | who may look at parked messages over HTTP? | `http`, `queue_admin` |
+//! | what is published of the ledger's decisions, and when? | `publisher` |
+//!
+//! To take in a further type of message: its fact in `notification`, what follows from it in
+//! `plan`, its line in `docs/integration.md`.
+
+mod aws;
+mod consumer;
+mod dead_letters;
+mod http;
+mod intake;
+mod metrics;
+mod notification;
+mod outage;
+mod parked;
+mod passed;
+mod plan;
+mod publisher;
+mod queue;
+mod queue_admin;
+mod schema;
+
+pub use consumer::{Consumer, ConsumerStatus};
+pub use dead_letters::{QueueState, WatchedQueue};
+pub use http::{openapi, router};
+pub use intake::Intake;
+pub use notification::{Fact, Movement, Notification, READ_TYPES, Unreadable};
+pub use outage::Outage;
+pub use parked::{ParkedMessage, ParkedMessages};
+pub use plan::{IntakeOutcome, MessagePlan, ParkReason, PassReason, plan};
+pub use publisher::{MessageType, Publication, Publisher, PublisherError, PublisherStatus, Topic};
+pub use queue::QueueError;
+pub use schema::{ParkedSchemaError, migrate, prepare};
