@@ -22,7 +22,7 @@ mod writer;
 
 pub use entry::{AccessEntry, LostReads, Reader, Shown};
 pub use recorder::{AccessLog, NotKept, RecordingMode};
-pub use schema::{SCHEMA, SchemaError, migrate, prepare};
+pub use schema::{migrate, prepare};
 pub use statements::{
     AccessKey, AccessPage, AccessQuestion, KEPT_DAYS_MIN, StoredAccess, insert, read_entries, remove_old,
 };

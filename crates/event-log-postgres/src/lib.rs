@@ -61,7 +61,7 @@ use self::{
 };
 
 pub use self::ordered::PostgresOrderedWriter;
-pub use self::schema::{MigrateError, PARTITION_EVENTS, grant_roles, migrate};
+pub use self::schema::{PARTITION_EVENTS, grant_roles, migrate};
 
 /// Most appends that wait for the writer. Further callers wait until there is room.
 const QUEUE_APPENDS_MAX: usize = 4_096;

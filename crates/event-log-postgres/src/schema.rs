@@ -1,10 +1,8 @@
 //! The schema `log`: its migrations and the partitions of its events.
 
 use futures::{FutureExt as _, future::BoxFuture};
-use sqlx::{
-    Connection as _, PgConnection, PgPool, SqlSafeStr as _,
-    migrate::{Migration, MigrationType, Migrator},
-};
+use postgres_schema::{Schema, SchemaError};
+use sqlx::{PgConnection, PgPool};
 
 /// Positions in one partition of `log.event`. Ten years of a national ledger fill half of one.
 ///
@@ -12,8 +10,8 @@ use sqlx::{
 /// log in use, because existing partitions keep their bounds.
 pub const PARTITION_EVENTS: u64 = 10_000_000;
 
-/// The migrations in their order: the description, which the database keeps too, and the SQL. The
-/// place of one is its version.
+const SCHEMA: Schema = Schema { name: "log", migrations: &MIGRATIONS };
+
 const MIGRATIONS: [(&str, &str); 9] = [
     ("log", include_str!("../migrations/0001_log.sql")),
     ("analysts read the log", include_str!("../migrations/0002_analysts_read_the_log.sql")),
@@ -26,61 +24,19 @@ const MIGRATIONS: [(&str, &str); 9] = [
     ("contacts are a stream", include_str!("../migrations/0009_contacts_are_a_stream.sql")),
 ];
 
-/// The reason why the schema could not be brought up to date.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// A migration failed, or the database was migrated by a version of this program that this one
-    /// does not know.
-    #[error("bring the schema of the event log up to date")]
-    Migration(#[from] sqlx::migrate::MigrateError),
-    /// The database is out of reach, or refuses.
-    #[error("prepare the tables of the event log")]
-    Database(#[from] sqlx::Error),
-}
-
 /// Brings the schema up to date. Where it is, this does nothing, so a role that may only read the
-/// log may call it. Several processes may call it at a time: each waits for an advisory lock.
+/// log may call it. Several processes may call it at a time.
 ///
 /// # Errors
 /// The database is out of reach, or this role may not migrate it.
-pub fn migrate(pool: &PgPool) -> BoxFuture<'_, Result<(), MigrateError>> {
+pub fn migrate(pool: &PgPool) -> BoxFuture<'_, Result<(), SchemaError>> {
     async move {
-        let migrator = migrator();
-        // On a connection of its own that is closed at the end: the migrator's lock belongs to the
-        // session, and would outlive a failure in a pooled one.
-        let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
-        if !is_up_to_date(&migrator, &mut connection).await? {
-            migrator.run_direct(None, &mut connection, false).await?;
-            make_room(&mut connection).await?;
+        if SCHEMA.migrate(pool).await? {
+            make_room(&mut *pool.acquire().await?).await?;
         }
-        connection.close().await?;
         Ok(())
     }
     .boxed()
-}
-
-fn migrator() -> Migrator {
-    let migrations = (1..).zip(MIGRATIONS).map(|(version, (description, sql))| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    let mut migrator = Migrator::with_migrations(migrations.collect());
-    migrator.create_schema("log");
-    migrator.dangerous_set_table_name("log.migration");
-    migrator
-}
-
-/// Whether exactly the migrations of this program were run on the database.
-async fn is_up_to_date(migrator: &Migrator, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let exists: bool =
-        sqlx::query_scalar("SELECT to_regclass('log.migration') IS NOT NULL").fetch_one(&mut *connection).await?;
-    if !exists {
-        return Ok(false);
-    }
-    let made: Vec<(i64, Vec<u8>, bool)> =
-        sqlx::query_as("SELECT version, checksum, success FROM log.migration ORDER BY version")
-            .fetch_all(connection)
-            .await?;
-    Ok(migrator.iter().map(|migration| (migration.version, migration.checksum.to_vec(), true)).eq(made))
 }
 
 /// Makes the roles of which the services' logins are members, and grants each its rights on the
@@ -88,7 +44,7 @@ async fn is_up_to_date(migrator: &Migrator, connection: &mut PgConnection) -> Re
 ///
 /// # Errors
 /// The database is out of reach, or this role may not grant rights.
-pub async fn grant_roles(pool: &PgPool) -> Result<(), MigrateError> {
+pub async fn grant_roles(pool: &PgPool) -> Result<(), SchemaError> {
     sqlx::query("SELECT log.grant_roles()").execute(pool).await?;
     Ok(())
 }
@@ -107,8 +63,6 @@ pub(crate) fn partition_is_due(head: u64, last_place: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-
     /// The version and the SHA-384 of each migration. Every database that was migrated holds them,
     /// and [`super::migrate`] refuses a migration that has changed. So a line here must never
     /// change: a new migration gets a new line.
@@ -126,17 +80,6 @@ mod tests {
 
     #[test]
     fn migrations_never_change() {
-        let migrations: Vec<(i64, String)> = super::migrator()
-            .iter()
-            .map(|migration| {
-                let hex = migration.checksum.iter().fold(String::new(), |mut hex, byte| {
-                    // Writing to a string cannot fail.
-                    let _ = write!(hex, "{byte:02x}");
-                    hex
-                });
-                (migration.version, hex)
-            })
-            .collect();
-        assert_eq!(migrations, FROZEN.map(|(version, hex)| (version, hex.to_owned())));
+        assert_eq!(super::SCHEMA.checksums(), FROZEN.map(|(version, hex)| (version, hex.to_owned())));
     }
 }

@@ -44,4 +44,4 @@ pub use parked::{ParkedMessage, ParkedMessages};
 pub use plan::{IntakeOutcome, MessagePlan, ParkReason, PassReason, plan};
 pub use publisher::{MessageType, Publication, Publisher, PublisherError, PublisherStatus, Topic};
 pub use queue::QueueError;
-pub use schema::{ParkedSchemaError, migrate, prepare};
+pub use schema::{migrate, prepare};

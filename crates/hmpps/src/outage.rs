@@ -4,8 +4,9 @@
 //! name a person, an account or a role, so none is repeated.
 
 use command::CommandError;
+use postgres_schema::SchemaError;
 
-use crate::{queue::QueueError, schema::ParkedSchemaError};
+use crate::queue::QueueError;
 
 /// The reason for which a message can be neither recorded nor parked for now, or not be received.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,11 +43,11 @@ impl From<sqlx::Error> for Outage {
     }
 }
 
-impl From<ParkedSchemaError> for Outage {
-    fn from(error: ParkedSchemaError) -> Self {
+impl From<SchemaError> for Outage {
+    fn from(error: SchemaError) -> Self {
         match error {
-            ParkedSchemaError::Database(error) => error.into(),
-            ParkedSchemaError::Migration(_) | ParkedSchemaError::NotOwner => Self::Unprepared,
+            SchemaError::Database(error) => error.into(),
+            SchemaError::Migration { .. } | SchemaError::NotOwner { .. } => Self::Unprepared,
         }
     }
 }

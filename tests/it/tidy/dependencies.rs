@@ -12,7 +12,7 @@ use super::sources;
 
 /// Which crates of the workspace each crate may depend on, tests aside.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("access-log", &["domain"]),
+    ("access-log", &["domain", "postgres-schema"]),
     (
         "allocation-ledger",
         &[
@@ -52,11 +52,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("embedded-postgres", &[]),
     ("event-log", &["domain"]),
     ("event-log-kurrentdb", &["domain", "event-log", "kurrentdb-protocol"]),
-    ("event-log-postgres", &["domain", "event-log"]),
-    ("hmpps", &["command", "domain", "event-log", "http-api", "views"]),
+    ("event-log-postgres", &["domain", "event-log", "postgres-schema"]),
+    ("hmpps", &["command", "domain", "event-log", "http-api", "postgres-schema", "views"]),
     ("http-api", &["domain", "event-log", "sign-on"]),
     ("kurrentdb-protocol", &[]),
     ("kurrentdb-stand-in", &["kurrentdb-protocol"]),
+    ("postgres-schema", &[]),
     ("projector", &["domain", "event-log", "views"]),
     ("query", &["access-log", "domain", "event-log", "http-api", "views"]),
     ("sign-on", &["domain"]),
