@@ -61,8 +61,7 @@ pub enum ConsumerStatus {
 
 /// A consumer of a queue.
 pub struct Consumer {
-    queue: Queue,
-    watched: WatchedQueue,
+    queue: WatchedQueue,
     queue_state: watch::Sender<QueueState>,
     intake: Intake,
     log: SharedLog,
@@ -74,11 +73,10 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer of `queue` that records in `log` by `intake`.
     #[must_use]
-    pub fn new(watched: WatchedQueue, intake: Intake, log: SharedLog) -> Self {
+    pub fn new(queue: WatchedQueue, intake: Intake, log: SharedLog) -> Self {
         let status = watch::channel(ConsumerStatus::Starting).0;
-        let queue_state = watch::channel(watched.uncounted()).0;
-        let queue = watched.queue.clone();
-        Self { queue, watched, queue_state, intake, log, status, retried: watch::channel(0).0 }
+        let queue_state = watch::channel(queue.uncounted()).0;
+        Self { queue, queue_state, intake, log, status, retried: watch::channel(0).0 }
     }
 
     /// The state of the queue and of its dead-letter queue, at most some seconds old.
@@ -98,7 +96,7 @@ impl Consumer {
     pub fn run(self, stop: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
         async move {
             let (to_delete, deletions) = mpsc::channel(AT_WORK_MAX);
-            let deleting = tokio::spawn(delete_all(self.queue.clone(), deletions));
+            let deleting = tokio::spawn(delete_all(self.queue.queue.clone(), deletions));
             let consumer = Arc::new(self);
             tokio::select! {
                 () = consumer.receive_all(&to_delete, stop) => {}
@@ -165,7 +163,7 @@ impl Consumer {
         let mut ticks = interval_at(Instant::now(), COUNT_INTERVAL);
         loop {
             ticks.tick().await;
-            self.queue_state.send_replace(self.watched.state().await);
+            self.queue_state.send_replace(self.queue.state().await);
         }
     }
 
@@ -199,7 +197,7 @@ impl Consumer {
         // The first answer after a pause comes at once, so that its end is seen.
         let is_receiving = *self.status.borrow() == ConsumerStatus::Receiving;
         let wait = if is_receiving { WAIT_MAX } else { Duration::ZERO };
-        Ok(self.queue.receive(wait).await?)
+        Ok(self.queue.queue.receive(wait).await?)
     }
 
     /// Whether what is received now could be recorded or parked, as far as reading tells.
@@ -247,7 +245,7 @@ impl Consumer {
             let mut ticks = interval_at(Instant::now() + HIDE_INTERVAL, HIDE_INTERVAL);
             loop {
                 ticks.tick().await;
-                if let Err(error) = self.queue.hide(&receipt, HIDDEN_FOR).await {
+                if let Err(error) = self.queue.queue.hide(&receipt, HIDDEN_FOR).await {
                     tracing::warn!(%error, "a message at work could not be kept hidden, and may come twice");
                 }
             }
@@ -258,7 +256,7 @@ impl Consumer {
         };
         if !is_done {
             // It comes again, and is recorded once all the same.
-            let _ = self.queue.hide(&receipt, Duration::ZERO).await;
+            let _ = self.queue.queue.hide(&receipt, Duration::ZERO).await;
         }
     }
 

@@ -1,9 +1,6 @@
 //! Whatever holds a message back: nothing is lost or skipped, and the ledger says so.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -81,21 +78,21 @@ async fn no_consumer_is_answered_with_less_than_its_message_says() {
         ledger.case(number, SHAH).await;
     }
     let commands = async {
-        for round in 0..6 {
+        for round in 0..4 {
             let holding = hold_views(&ledger.database.pool).await;
             for number in &numbers {
                 let pom = if round % 2 == 0 { NOVAK } else { SHAH };
                 let moved = json!({"prison": PRISON, "pom": {"staffId": pom}, "reason": "Leave"});
                 record(&ledger, &format!("POST /prisoners/{number}/reallocations"), moved).await;
             }
-            // Long enough for a message to overtake the views, were it not held back.
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            // By then a message would have overtaken the views, were it not held back.
+            reason_of_wait(&ledger).await;
             holding.rollback().await.expect("let go of the views");
         }
     };
     let consumer = async {
         let (mut followed, mut last) = (BTreeSet::new(), Value::Null);
-        while followed.len() < numbers.len() * 7 {
+        while followed.len() < numbers.len() * 5 {
             for message in received(&estate).await.into_iter().filter(|message| message.event_type == ALLOCATION) {
                 let answer = message.follow(&ledger).await;
                 assert!(answered_at(&answer.headers) >= message.position, "{message:?} {}", answer.text);
