@@ -4,13 +4,14 @@
 //! settings. `yardstick` measures Postgres, and most goals are ratios to it.
 //!
 //! `bench rebuild` measures large ledgers (`rebuild`), `bench attack` the answers that users get
-//! while other clients attack (`attack`), and `bench --event-store` a KurrentDB server of an
-//! operator (`event_store`).
+//! while other clients attack (`attack`), `bench messages` the messages of HMPPS (`messages`), and
+//! `bench --event-store` a KurrentDB server of an operator (`event_store`).
 
 mod attack;
 mod event_store;
 mod http;
 mod measure;
+mod messages;
 mod program;
 mod progress;
 mod rebuild;
@@ -71,6 +72,8 @@ enum BenchSubject {
     /// Attack a serving ledger over HTTP, and measure the answers that its users get meanwhile, and
     /// its memory
     Attack(attack::AttackBenchSettings),
+    /// Measure how fast messages of HMPPS are taken in, and how fast domain events go out
+    Messages(messages::MessagesBenchSettings),
 }
 
 fn main() -> ExitCode {
@@ -94,6 +97,7 @@ fn run(cli: &BenchCli) -> anyhow::Result<()> {
                 match (&cli.subject, &cli.server.event_store) {
                     (Some(BenchSubject::Rebuild(settings)), _) => rebuild::run(settings).await,
                     (Some(BenchSubject::Attack(settings)), _) => attack::run(settings).await,
+                    (Some(BenchSubject::Messages(settings)), _) => messages::run(settings).await,
                     (None, Some(url)) => {
                         let scale = event_store::Scale {
                             duration: Duration::from_secs(cli.seconds),

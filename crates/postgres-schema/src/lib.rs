@@ -1,5 +1,5 @@
-//! A schema in Postgres that is brought up to date by migrations: the event log, the access log, and
-//! the messages of HMPPS. The views are none of these: they are built anew instead.
+//! A schema in Postgres that is brought up to date by migrations: the event log, the access log,
+//! and the messages of HMPPS. The views are none of these: they are built anew instead.
 //!
 //! Each has a table `migration`, which says what was run on it.
 
@@ -47,9 +47,9 @@ pub enum SchemaError {
 }
 
 impl Schema {
-    /// Brings the schema up to date, and answers whether it was not. Where it is, this does nothing,
-    /// so a login that may only read the schema may call it. Several processes may call it at a
-    /// time: each waits for an advisory lock.
+    /// Brings the schema up to date, and answers whether it was not. Where it is, this does
+    /// nothing, so a login that may only read the schema may call it. Several processes may call it
+    /// at a time: each waits for an advisory lock.
     ///
     /// # Errors
     /// The database is out of reach, or this login may not migrate it.
@@ -88,8 +88,8 @@ impl Schema {
         Ok(is_behind)
     }
 
-    /// The version and the SHA-384 of each migration, in hexadecimal digits. Every database that was
-    /// migrated holds them and refuses a migration that has changed, so tests hold them, too.
+    /// The version and the SHA-384 of each migration, in hexadecimal digits. Every database that
+    /// was migrated holds them and refuses a migration that has changed, so tests hold them, too.
     #[must_use]
     pub fn checksums(self) -> Vec<(i64, String)> {
         let hex = |bytes: &[u8]| {

@@ -7,7 +7,7 @@ use crate::support::{
     Program,
     estate::{Estate, QUEUE},
     ledger::{Ledger, PRISON, SHAH, assert_recorded},
-    queue_stand_in::QueueStandIn,
+    queue::TestQueue,
 };
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_message_that_comes_many_times_to_two_consumers_is_recorded_once() {
 
 #[tokio::test]
 async fn a_consumer_that_is_killed_before_it_deletes_records_nothing_twice() {
-    let queue = QueueStandIn::serve().await;
+    let queue = TestQueue::serve().await;
     queue.hold_deletions(true);
     let ledger = Ledger::start_all_roles_in(&Estate::environment_at(&queue.url), &serve_arguments()).await;
     ledger.case("A1111AA", SHAH).await;

@@ -9,8 +9,8 @@ use crate::support::{
     estate::{Estate, QUEUE},
     eventually,
     ledger::{Ledger, PRISON, SHAH},
+    queue::TestQueue,
     queue_proxy::QueueProxy,
-    queue_stand_in::QueueStandIn,
     run,
     whole_log::read_stored,
 };
@@ -158,7 +158,7 @@ async fn a_queue_that_falls_silent_is_noticed_and_found_again() {
 /// What is recorded and not deleted stays hidden: it would come again until it is given up.
 #[tokio::test]
 async fn while_sqs_deletes_nothing_no_further_message_is_received() {
-    let queue = QueueStandIn::serve().await;
+    let queue = TestQueue::serve().await;
     let database = database().await;
     let program = start(&Estate::environment_at(&queue.url), &database.url).await.into_ready().await;
     wait_for_state(&program, "receiving").await;

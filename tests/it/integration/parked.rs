@@ -10,7 +10,7 @@ use crate::support::{
     eventually,
     ledger::{Ledger, PRISON, SHAH, assert_recorded, assert_refused},
     questions::next_page,
-    queue_stand_in::QueueStandIn,
+    queue::TestQueue,
     run,
 };
 
@@ -193,7 +193,7 @@ async fn a_retry_and_a_dismissal_at_once_are_one_after_the_other() {
 /// They begin at once, as none gets further than the append.
 #[tokio::test]
 async fn more_messages_that_waited_are_tried_at_once_than_there_are_connections() {
-    let queue = QueueStandIn::serve().await;
+    let queue = TestQueue::serve().await;
     let ledger = Ledger::start_all_roles_in(&Estate::environment_at(&queue.url), &serve_arguments()).await;
     let send = |kind: u8, event: &dyn Fn(&str) -> Value| {
         let numbers = (0..60).map(|index| (index, format!("A{index:04}BC")));

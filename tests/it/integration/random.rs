@@ -1,21 +1,31 @@
 //! Random lives in prison. One ledger hears of them in order and once; another shuffled, several
-//! times and late, by a service that is killed again and again. The two agree on each person.
+//! times and late, by a service that is killed again and again. The two agree on each person, and
+//! so does a subscriber of what that service publishes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
+use aws_stand_in::TopicStandIn;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tokio::time::interval;
 
-use super::{MERGED, RECEIVED, RELEASED, movement, notification};
+use super::{
+    MERGED, RECEIVED, RELEASED, movement, notification,
+    publisher::{
+        PUBLIC_URL,
+        subscriber::{compare_with_answers, last_of},
+        wait_until_published,
+    },
+};
 use crate::support::{
     Program, TestDatabase, database,
     estate::{Estate, QUEUE},
-    ledger::history,
-    queue_stand_in::QueueStandIn,
+    eventually,
+    ledger::{Ledger, history},
+    queue::TestQueue,
     random_numbers::RandomNumbers,
     run,
     whole_log::read_stored,
@@ -113,10 +123,20 @@ impl Lives {
     }
 }
 
-async fn serve(queue: &QueueStandIn, database: &TestDatabase) -> Program {
-    let arguments = ["--role", "integration", "--domain-events-queue", QUEUE];
-    let stores = ["--event-store", &database.url, "--views", &database.url];
-    Program::start_in(&Estate::environment_at(&queue.url), &[&arguments[..], &stores[..]].concat()).await
+/// Starts a service that takes in the messages of a queue and publishes to a topic.
+async fn serve(queue: &TestQueue, topic: &TopicStandIn, database: &TestDatabase) -> Program {
+    let arguments = ["--role", "integration", "--domain-events-queue", QUEUE, "--public-url", PUBLIC_URL];
+    let topic_and_stores = [
+        "--domain-events-topic",
+        "arn:aws:sns:eu-west-2:1:t",
+        "--event-store",
+        &database.url,
+        "--views",
+        &database.url,
+    ];
+    let mut environment = Estate::environment_at(&queue.url).to_vec();
+    environment.push(("AWS_ENDPOINT_URL_SNS", &topic.url));
+    Program::start_in(&environment, &[&arguments[..], &topic_and_stores].concat()).await
 }
 
 /// Each number as the ledger has it in the end: its prison and when the person left custody, or the
@@ -162,8 +182,9 @@ async fn messages_in_any_order_and_number_over_kills_tell_the_same_of_each_perso
     println!("{SEED_VARIABLE}={seed}: {} messages about {} people", bodies.len(), lives.people);
 
     let told_once = database().await;
-    let queue = QueueStandIn::serve().await;
-    let program = serve(&queue, &told_once).await.into_ready().await;
+    let queue = TestQueue::serve().await;
+    let topic = TopicStandIn::serve(None).await.expect("a port");
+    let program = serve(&queue, &topic, &told_once).await.into_ready().await;
     let begun_at = Instant::now();
     queue.send_all(bodies.clone());
     queue.wait_until_left(0).await;
@@ -186,15 +207,26 @@ async fn messages_in_any_order_and_number_over_kills_tell_the_same_of_each_perso
     let mut points: Vec<_> = (0..kills).map(|_| random.roll(shuffled.len())).collect();
     points.sort_unstable();
     let told_anyhow = database().await;
-    let queue = QueueStandIn::serve().await;
+    let queue = TestQueue::serve().await;
+    let topic = TopicStandIn::serve(None).await.expect("a port");
+    let stores = told_anyhow.arguments();
+    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+    let projector = Program::start_in(&[], &[&["--role", "projector"], &stores[..]].concat()).await;
+    // It publishes from its first start on.
+    let first = serve(&queue, &topic, &told_anyhow).await;
+    eventually("the checkpoint of the publisher", async || {
+        sqlx::query("SELECT FROM integration.publication").fetch_one(&told_anyhow.pool).await.ok()
+    })
+    .await;
+    queue.kill(first).await;
     queue.send_all(shuffled);
     for point in points.into_iter().rev() {
-        let consumer = serve(&queue, &told_anyhow).await;
+        let consumer = serve(&queue, &topic, &told_anyhow).await;
         queue.wait_until_left(point).await;
         queue.kill(consumer).await;
         queue.show_hidden();
     }
-    let program = serve(&queue, &told_anyhow).await.into_ready().await;
+    let program = serve(&queue, &topic, &told_anyhow).await.into_ready().await;
     queue.wait_until_left(0).await;
     let mut ticks = interval(Duration::from_secs(1) / LATE_PER_SECOND);
     let _ = queue.latency_p99();
@@ -219,4 +251,11 @@ async fn messages_in_any_order_and_number_over_kills_tell_the_same_of_each_perso
         .collect();
     assert!(differing.is_empty(), "{} of {} people differ: {differing:#?}", differing.len(), expected.len());
     assert_eq!(expected.len(), told.len());
+
+    projector.kill();
+    let arguments = ["--domain-events-topic", "arn:aws:sns:eu-west-2:1:t", "--public-url", PUBLIC_URL];
+    let ledger = Ledger::start_all_roles_on(told_anyhow, &Estate::environment_at(&topic.url), &arguments).await;
+    wait_until_published(&ledger).await;
+    let compared = compare_with_answers(&last_of(&topic.taken().into_iter().collect()), &ledger).await;
+    assert!(compared.answers > expected.len(), "{} answers", compared.answers);
 }

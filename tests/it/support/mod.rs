@@ -18,7 +18,7 @@
 //! - [`raw_http`]: requests as bytes, from an address of the test's choice.
 //! - [`tokens`]: tokens of the sign-on.
 //! - [`estate`]: queues of HMPPS.
-//! - [`topic_sink`]: a topic that refuses some of the messages.
+//! - [`queue`]: a queue as fast as memory; `aws_stand_in` has a topic, too.
 //! - [`fake_clock`]: the clock of one process.
 //! - [`builders`]: values of the domain and events.
 //!
@@ -46,8 +46,8 @@ pub mod projections;
 mod proxy;
 pub mod python;
 pub mod questions;
+pub mod queue;
 pub mod queue_proxy;
-pub mod queue_stand_in;
 pub mod random_ledger;
 pub mod random_numbers;
 pub mod raw_http;
@@ -56,7 +56,6 @@ pub mod service_cluster;
 pub mod snapshot;
 mod stand_in;
 pub mod tokens;
-pub mod topic_sink;
 pub mod topology;
 mod views;
 mod watchdog;

@@ -32,10 +32,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "spreadsheets",
         ],
     ),
+    ("aws-stand-in", &[]),
     (
         "bench",
         &[
             "allocation-ledger",
+            "aws-stand-in",
             "command",
             "domain",
             "embedded-postgres",

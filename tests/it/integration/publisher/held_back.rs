@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_stand_in::TopicStandIn;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use sqlx::{PgPool, Postgres, Transaction};
@@ -13,8 +14,8 @@ use crate::support::{
     eventually,
     ledger::{Ledger, NOVAK, PRISON, SHAH},
     questions::record,
+    random_numbers::RandomNumbers,
     run,
-    topic_sink::TopicSink,
 };
 
 /// Waits until the publisher says that it waits, and answers the reason.
@@ -199,9 +200,10 @@ async fn a_topic_that_refuses_for_a_while_gets_everything_later() {
 /// A topic that takes some messages of a request and refuses others.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_persons_messages_come_in_order_and_once_from_a_topic_that_refuses_some() {
-    let (url, sink) = TopicSink::start(7).await;
+    let mut numbers = RandomNumbers(7);
+    let sink = TopicStandIn::serve(Some(Box::new(move || numbers.roll(10)))).await.expect("a port");
     let arguments = ["--domain-events-topic", "arn:aws:sns:eu-west-2:1:t", "--public-url", PUBLIC_URL];
-    let ledger = Ledger::start_all_roles_in(&Estate::environment_at(&url), &arguments).await;
+    let ledger = Ledger::start_all_roles_in(&Estate::environment_at(&sink.url), &arguments).await;
     wait_until_published(&ledger).await;
     // They wait together, so that requests have many of them.
     let holding = hold_views(&ledger.database.pool).await;

@@ -6,6 +6,7 @@ mod consumers;
 mod held_back;
 mod killed;
 mod messages;
+pub(super) mod subscriber;
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use crate::support::{HttpAnswer, estate::Estate, eventually, ledger::Ledger};
 
 /// The URL under which consumers ask the ledger, as its links have it.
-const PUBLIC_URL: &str = "https://ledger.example";
+pub(super) const PUBLIC_URL: &str = "https://ledger.example";
 
 const ALLOCATION: &str = "offender-management.allocation.changed";
 const HANDOVER: &str = "offender-management.handover.changed";
@@ -78,7 +79,7 @@ async fn publisher(ledger: &Ledger) -> Value {
 }
 
 /// Waits until everything that is recorded by now was published.
-async fn wait_until_published(ledger: &Ledger) {
+pub(super) async fn wait_until_published(ledger: &Ledger) {
     let end = ledger.wait_for_policies().await;
     eventually("the publisher to reach the end of the log", async || {
         let details = publisher(ledger).await["details"].clone();

@@ -2,24 +2,34 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
-    sync::{Arc, Mutex},
+    fmt::{self, Write as _},
+    io,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use axum::{Router, extract::State, http::StatusCode};
 use tokio::net::TcpListener;
 
-use super::random_numbers::RandomNumbers;
+/// Shows a number below ten.
+pub type Die = Box<dyn FnMut() -> usize + Send>;
 
 /// The topic.
 #[derive(Clone)]
-pub struct TopicSink {
-    inner: Arc<Mutex<SinkState>>,
+pub struct TopicStandIn {
+    /// The endpoint, for `AWS_ENDPOINT_URL`.
+    pub url: String,
+    state: Arc<Mutex<TopicState>>,
 }
 
-struct SinkState {
+impl fmt::Debug for TopicStandIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicStandIn").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+struct TopicState {
     /// By which it refuses; `None` where it does not.
-    numbers: Option<RandomNumbers>,
+    die: Option<Die>,
     /// The messages that were taken, in their order, each with its position.
     taken: Vec<(u64, String)>,
     refused: usize,
@@ -27,63 +37,71 @@ struct SinkState {
     until_stop: Option<usize>,
 }
 
-impl SinkState {
-    /// Whether a die with ten sides, if there is one, shows less than a number.
+impl TopicState {
+    /// Whether the die, if there is one, shows less than a number.
     fn rolls_less_than(&mut self, number: usize) -> bool {
-        self.numbers.as_mut().is_some_and(|numbers| numbers.roll(10) < number)
+        self.die.as_mut().is_some_and(|die| die() < number)
     }
 }
 
-impl TopicSink {
-    /// Starts the topic. Of ten requests it fails one or so, and of ten messages it refuses three.
-    pub async fn start(seed: u64) -> (String, Self) {
-        Self::start_with(Some(RandomNumbers(seed))).await
-    }
-
-    /// Starts a topic that refuses nothing.
-    pub async fn start_without_refusals() -> (String, Self) {
-        Self::start_with(None).await
-    }
-
-    async fn start_with(numbers: Option<RandomNumbers>) -> (String, Self) {
-        let state = SinkState { numbers, taken: Vec::new(), refused: 0, until_stop: None };
-        let sink = Self { inner: Arc::new(Mutex::new(state)) };
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("its address"));
-        let router = Router::new().fallback(take).with_state(sink.clone());
+impl TopicStandIn {
+    /// Serves a topic on loopback. With a die it fails one of ten requests or so, and refuses three
+    /// of ten messages.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn serve(die: Option<Die>) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let state = TopicState { die, taken: Vec::new(), refused: 0, until_stop: None };
+        let topic = Self { url, state: Arc::new(Mutex::new(state)) };
+        let router = Router::new().fallback(take).with_state(topic.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (url, sink)
+        Ok(topic)
+    }
+
+    fn state(&self) -> MutexGuard<'_, TopicState> {
+        self.state.lock().expect("a lock")
     }
 
     /// The messages that were taken, in their order, each with its position.
+    #[must_use]
     pub fn taken(&self) -> Vec<(u64, String)> {
-        self.inner.lock().expect("a lock").taken.clone()
+        self.state().taken.clone()
+    }
+
+    /// How many messages were taken.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.state().taken.len()
     }
 
     /// Takes so many messages more, and then stops amid the request: it answers neither that one
     /// nor a later one.
     pub fn stop_after(&self, messages: usize) {
-        self.inner.lock().expect("a lock").until_stop = Some(messages);
+        self.state().until_stop = Some(messages);
     }
 
     /// Whether it has stopped.
+    #[must_use]
     pub fn has_stopped(&self) -> bool {
-        self.inner.lock().expect("a lock").until_stop == Some(0)
+        self.state().until_stop == Some(0)
     }
 
     /// Takes messages and answers again.
     pub fn go_on(&self) {
-        self.inner.lock().expect("a lock").until_stop = None;
+        self.state().until_stop = None;
     }
 
     /// How many messages were refused.
+    #[must_use]
     pub fn refused(&self) -> usize {
-        self.inner.lock().expect("a lock").refused
+        self.state().refused
     }
 }
 
-async fn take(State(sink): State<TopicSink>, body: String) -> (StatusCode, String) {
-    match take_some(&sink, &body) {
+async fn take(State(topic): State<TopicStandIn>, body: String) -> (StatusCode, String) {
+    match take_some(&topic, &body) {
         Some(answer) => answer,
         // The answer never comes.
         None => std::future::pending().await,
@@ -91,13 +109,13 @@ async fn take(State(sink): State<TopicSink>, body: String) -> (StatusCode, Strin
 }
 
 /// Takes the messages of a request; `None` where the topic has stopped.
-fn take_some(sink: &TopicSink, body: &str) -> Option<(StatusCode, String)> {
+fn take_some(topic: &TopicStandIn, body: &str) -> Option<(StatusCode, String)> {
     let fields: BTreeMap<String, String> = body
         .split('&')
         .filter_map(|pair| pair.split_once('='))
         .map(|(name, value)| (decoded(name), decoded(value)))
         .collect();
-    let mut state = sink.inner.lock().expect("a lock");
+    let mut state = topic.state();
     if state.until_stop == Some(0) {
         return None;
     }

@@ -1,12 +1,10 @@
-//! A stand-in for SQS that is as fast as memory, where `moto` would be what is measured.
-//!
-//! It speaks the part of the protocol that a consumer uses, and hands a message out three times
-//! before it gives it up. A received message stays hidden until its consumer gives it
-//! back or the test shows it, so that none waits for the end of its time.
+//! A queue of SQS. It hands a message out a few times before it gives it up. A received message
+//! stays hidden until its consumer gives it back or [`QueueStandIn::show_hidden`] is called, so
+//! that none waits for the end of its time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    mem,
+    io, mem,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -19,22 +17,22 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Program, estate::RECEIVES_MAX, eventually};
-
 /// More requests for messages than are open at a time.
 const REQUESTS_MAX: usize = 1_000;
 
-/// A queue of its own for each test.
-#[derive(Clone)]
+/// A queue. It ends with the runtime that it was made in.
+#[derive(Debug, Clone)]
 pub struct QueueStandIn {
+    /// The endpoint, for `AWS_ENDPOINT_URL`.
     pub url: String,
+    receives_max: u32,
     messages: Arc<Mutex<QueuedMessages>>,
     arrived: Arc<Notify>,
     /// A permit for each request for messages that is open.
     requests: Arc<Semaphore>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct QueuedMessages {
     visible: VecDeque<QueuedMessage>,
     /// Those that were received, by their receipts.
@@ -48,6 +46,7 @@ struct QueuedMessages {
     latencies: Vec<Duration>,
 }
 
+#[derive(Debug)]
 struct QueuedMessage {
     body: String,
     sent_at: Instant,
@@ -55,14 +54,18 @@ struct QueuedMessage {
 }
 
 impl QueueStandIn {
-    pub async fn serve() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("its address"));
+    /// Serves a queue on loopback that hands each message out at most `receives_max` times.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn serve(receives_max: u32) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
         let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
-        let queue = Self { url, messages: Arc::default(), arrived: Arc::default(), requests };
+        let queue = Self { url, receives_max, messages: Arc::default(), arrived: Arc::default(), requests };
         let router = Router::new().fallback(answer).with_state(queue.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        queue
+        Ok(queue)
     }
 
     fn messages(&self) -> MutexGuard<'_, QueuedMessages> {
@@ -77,12 +80,14 @@ impl QueueStandIn {
     }
 
     /// How many messages the queue has, those at work included.
+    #[must_use]
     pub fn queued(&self) -> usize {
         let messages = self.messages();
         messages.visible.len() + messages.hidden.len()
     }
 
     /// How many messages can be received.
+    #[must_use]
     pub fn visible(&self) -> usize {
         self.messages().visible.len()
     }
@@ -98,21 +103,22 @@ impl QueueStandIn {
     }
 
     /// How often messages were received.
+    #[must_use]
     pub fn receipts(&self) -> u64 {
         self.messages().receipts
     }
 
-    /// Waits until a deletion is asked for and held.
-    pub async fn wait_for_held_deletion(&self) {
-        let is_held = async || (self.messages().held_deletions > 0).then_some(());
-        eventually("a deletion", is_held).await;
+    /// How many deletions were asked for and held.
+    #[must_use]
+    pub fn held_deletions(&self) -> usize {
+        self.messages().held_deletions
     }
 
-    /// Kills the one consumer. The messages that it had at work stay hidden.
-    pub async fn kill(&self, consumer: Program) {
-        consumer.kill();
-        let are_closed = async || (self.requests.available_permits() == REQUESTS_MAX).then_some(());
-        eventually("the end of the dead consumer's requests", are_closed).await;
+    /// Whether a consumer asks for messages, or has asked and is gone since without this queue's
+    /// knowing.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.requests.available_permits() < REQUESTS_MAX
     }
 
     /// Ends the time for which messages are hidden.
@@ -133,18 +139,9 @@ impl QueueStandIn {
         count
     }
 
-    /// Waits until the queue has at most so many messages, however long that takes, as long as
-    /// they grow fewer.
-    pub async fn wait_until_left(&self, most: usize) {
-        let mut queued = self.queued();
-        while queued > most {
-            let fewer = async || Some(self.queued()).filter(|left| *left < queued);
-            queued = eventually("fewer messages", fewer).await;
-        }
-    }
-
     /// How long messages took from their sending until their deletion: the 99th percentile since
     /// this was asked last.
+    #[must_use]
     pub fn latency_p99(&self) -> Option<Duration> {
         let mut latencies = mem::take(&mut self.messages().latencies);
         latencies.sort_unstable();
@@ -158,7 +155,7 @@ impl QueueStandIn {
         let waiting = async {
             loop {
                 let arrived = self.arrived.notified();
-                let received = self.messages().receive(most);
+                let received = self.messages().receive(most, self.receives_max);
                 if !received.is_empty() {
                     return received;
                 }
@@ -182,12 +179,12 @@ impl QueueStandIn {
 }
 
 impl QueuedMessages {
-    fn receive(&mut self, most: u64) -> Vec<Value> {
+    fn receive(&mut self, most: u64, receives_max: u32) -> Vec<Value> {
         let mut received = Vec::new();
         while (received.len() as u64) < most
             && let Some(message) = self.visible.pop_front()
         {
-            if message.receives == RECEIVES_MAX {
+            if message.receives == receives_max {
                 self.given_up.push(message);
                 continue;
             }
