@@ -8,16 +8,20 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use aws_sdk_sqs::types::Message;
 use domain::identifier::PrisonerNumber;
 use event_log::{LogError, SharedLog};
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
@@ -30,6 +34,10 @@ use crate::{
     queue::{HIDDEN_FOR, MESSAGES_MAX, Queue, QueueError, WAIT_MAX},
     schema::migrate,
 };
+
+/// Requests for messages at a time while the queue fills their answers. One waits 10 to 20
+/// milliseconds for SQS, and brings ten at most.
+const RECEIVERS: usize = 4;
 
 /// Most messages that are received and not yet deleted. Ten times as many as one answer of SQS has.
 const AT_WORK_MAX: usize = 100;
@@ -57,6 +65,31 @@ pub enum ConsumerStatus {
     Receiving,
     /// It receives nothing for now, and why.
     Waiting(Outage),
+}
+
+/// The state that the requests for messages share.
+struct Reception {
+    room: Arc<Semaphore>,
+    turns: Mutex<Turns>,
+    /// Whether the latest answer was full, so that there are more messages.
+    is_full: watch::Sender<bool>,
+    /// Whether the schema of the parked messages is there.
+    is_prepared: OnceCell<()>,
+    to_delete: mpsc::Sender<Deletion>,
+    told_to_stop: watch::Receiver<bool>,
+}
+
+impl Reception {
+    /// The turns of messages in the order in which they came.
+    fn turns(&self, messages: Vec<Message>) -> Vec<(Message, Turn)> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.forget_finished();
+        messages
+            .into_iter()
+            .map(|message| (people(&message), message))
+            .map(|(people, message)| (message, turns.take(people)))
+            .collect()
+    }
 }
 
 /// A consumer of a queue.
@@ -109,17 +142,37 @@ impl Consumer {
         .boxed()
     }
 
-    async fn receive_all(self: &Arc<Self>, to_delete: &mpsc::Sender<Deletion>, mut stop: BoxFuture<'static, ()>) {
+    /// Receives until `stop`, by several requests at a time where there are many messages, so that
+    /// the way to SQS and back bounds nothing. Where there are few, one request waits for them:
+    /// what an outage finds under way is answered nevertheless.
+    async fn receive_all(self: &Arc<Self>, to_delete: &mpsc::Sender<Deletion>, stop: BoxFuture<'static, ()>) {
         let (stopping, told_to_stop) = watch::channel(false);
-        let room = Arc::new(Semaphore::new(AT_WORK_MAX));
+        let reception = Reception {
+            room: Arc::new(Semaphore::new(AT_WORK_MAX)),
+            turns: Mutex::default(),
+            is_full: watch::channel(false).0,
+            is_prepared: OnceCell::new(),
+            to_delete: to_delete.clone(),
+            told_to_stop,
+        };
+        let receivers = join_all((0..RECEIVERS).map(|index| self.receive_until_told(&reception, index == 0)));
+        let stop = async {
+            stop.await;
+            stopping.send_replace(true);
+        };
+        tokio::join!(stop, receivers);
+    }
+
+    /// Receives until told to stop, and then waits for the messages at work.
+    async fn receive_until_told(self: &Arc<Self>, reception: &Reception, waits_for_messages: bool) {
+        let mut told_to_stop = reception.told_to_stop.clone();
+        let mut told_to_stop = pin!(told_to_stop.wait_for(|is_told| *is_told));
         let mut at_work = JoinSet::new();
-        let mut turns = Turns::default();
         let mut pause = RETRY_PAUSE_MIN;
-        let mut is_prepared = false;
         loop {
             let received = tokio::select! {
-                () = &mut stop => break,
-                received = self.receive(&room, &mut is_prepared) => received,
+                _ = &mut told_to_stop => break,
+                received = self.receive(reception, waits_for_messages) => received,
             };
             while let Some(worked) = at_work.try_join_next() {
                 if let Err(error) = worked {
@@ -128,33 +181,31 @@ impl Consumer {
                 }
             }
             match received {
-                Ok(messages) => {
+                Ok((messages, mut room)) => {
                     pause = RETRY_PAUSE_MIN;
                     // A message that was under way when an outage began does not end it.
                     if *self.retried.borrow() == 0 {
                         self.set_status(ConsumerStatus::Receiving);
                     }
-                    turns.forget_finished();
-                    for message in messages {
-                        let permit = Arc::clone(&room).try_acquire_owned();
-                        let turn = turns.take(people(&message));
-                        let (consumer, to_delete, told) = (Arc::clone(self), to_delete.clone(), told_to_stop.clone());
+                    for (message, turn) in reception.turns(messages) {
+                        let permit = room.split(1);
+                        let (consumer, to_delete) = (Arc::clone(self), reception.to_delete.clone());
+                        let told_to_stop = reception.told_to_stop.clone();
                         at_work.spawn(async move {
                             let _permit = permit;
-                            consumer.work(message, turn, &to_delete, told).await;
+                            consumer.work(message, turn, &to_delete, told_to_stop).await;
                         });
                     }
                 }
                 Err(outage) => {
                     self.set_status(ConsumerStatus::Waiting(outage));
                     tokio::select! {
-                        () = &mut stop => break,
+                        _ = &mut told_to_stop => break,
                         () = sleep(pause) => pause = (pause * 2).min(RETRY_PAUSE_MAX),
                     }
                 }
             }
         }
-        stopping.send_replace(true);
         while at_work.join_next().await.is_some() {}
     }
 
@@ -183,21 +234,30 @@ impl Consumer {
         }
     }
 
-    /// Receives messages, once there is room for them and the ledger can take them in.
-    async fn receive(&self, room: &Semaphore, is_prepared: &mut bool) -> Result<Vec<Message>, Outage> {
+    /// Receives messages, once there is room for them and the ledger can take them in. Answers the
+    /// room with them.
+    async fn receive(
+        &self,
+        reception: &Reception,
+        waits_for_messages: bool,
+    ) -> Result<(Vec<Message>, OwnedSemaphorePermit), Outage> {
+        if !waits_for_messages {
+            // The sender lives as long as this.
+            let _ = reception.is_full.subscribe().wait_for(|is_full| *is_full).await;
+        }
         // Room for a whole answer first, so that no message waits here unseen.
-        let _room = room.acquire_many(MESSAGES_MAX.unsigned_abs()).await;
+        let room = Arc::clone(&reception.room).acquire_many_owned(MESSAGES_MAX.unsigned_abs()).await;
+        let room = room.expect("the semaphore is never closed");
         // Stores that can be read may take nothing: a message that is tried again says so.
         let _ = self.retried.subscribe().wait_for(|messages| *messages == 0).await;
-        if !*is_prepared {
-            migrate(self.intake.parked().database()).await?;
-            *is_prepared = true;
-        }
+        reception.is_prepared.get_or_try_init(|| migrate(self.intake.parked().database())).await?;
         self.check_stores().await?;
         // The first answer after a pause comes at once, so that its end is seen.
         let is_receiving = *self.status.borrow() == ConsumerStatus::Receiving;
-        let wait = if is_receiving { WAIT_MAX } else { Duration::ZERO };
-        Ok(self.queue.queue.receive(wait).await?)
+        let wait = if is_receiving && waits_for_messages { WAIT_MAX } else { Duration::ZERO };
+        let messages = self.queue.queue.receive(wait).await?;
+        reception.is_full.send_replace(messages.len() >= MESSAGES_MAX.unsigned_abs() as usize);
+        Ok((messages, room))
     }
 
     /// Whether what is received now could be recorded or parked, as far as reading tells.
