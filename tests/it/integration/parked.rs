@@ -109,6 +109,8 @@ async fn a_dismissed_message_records_nothing_when_it_comes_again() {
     estate.wait_until_taken_in().await;
     assert_eq!(ledger.types("A1111AA").await, ["TierAssigned", "AllocationMade", "Deallocated"]);
     assert_eq!(counted(&ledger, RELEASED, "dismissed").await, 1);
+    let retried = ledger.client().send(Method::POST, &format!("/integration/parked/{id}/retry"), &[], None).await;
+    assert_refused(&retried, 404, "message-unknown");
 }
 
 #[tokio::test]

@@ -124,7 +124,8 @@ async fn a_missed_handover_is_told_whatever_is_recorded_before_publishing_goes_o
 
     set(&clock, "2026-04-19T09:00:00Z");
     let ledger = Ledger::start_all_roles_on(database, &environment, &[]).await;
-    let late = probation_since("2026-04-16T12:00:00Z");
+    // Since before the days that were missed, on which the views have nothing of the case then.
+    let late = probation_since("2026-04-14T12:00:00Z");
     record(&ledger, "PUT /prisoners/A1111AA/responsibility-override", late).await;
     let merge = json!({"removedNumber": "A2222BB", "effectiveAt": "2026-04-18T09:00:00Z"});
     record(&ledger, "POST /prisoners/B4444DD/merges", merge).await;
@@ -167,7 +168,8 @@ async fn an_entry_just_after_midnight_tells_the_handover_of_the_day_once() {
 
     // One removes the handover of this day, which is not yet told, and one leaves it.
     set(&clock, "2026-04-16T23:01:00Z");
-    let late = probation_since("2026-04-16T12:00:00Z");
+    // Since before the days that were missed, on which the views have nothing of the case then.
+    let late = probation_since("2026-04-14T12:00:00Z");
     record(&ledger, "PUT /prisoners/A1111AA/responsibility-override", late).await;
     let tier = json!({"tier": "B1", "source": "DELIUS", "prison": PRISON, "effectiveAt": "2026-04-16T23:00:30Z"});
     record(&ledger, "POST /prisoners/A2222BB/tier", tier).await;
