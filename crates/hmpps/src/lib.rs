@@ -14,11 +14,14 @@
 //! | what was given up, and how does it come back? | `dead_letters` |
 //! | who may look at parked messages over HTTP? | `http`, `queue_admin` |
 //! | what is published of the ledger's decisions, and when? | `publisher` |
+//! | which process publishes? | `sender_lock` |
+//! | how is the log followed meanwhile? | `background_follower` |
 //!
 //! To take in a further type of message: its fact in `notification`, what follows from it in
 //! `plan`, its line in `docs/integration.md`.
 
 mod aws;
+mod background_follower;
 mod consumer;
 mod dead_letters;
 mod http;
@@ -33,6 +36,7 @@ mod publisher;
 mod queue;
 mod queue_admin;
 mod schema;
+mod sender_lock;
 
 pub use consumer::{Consumer, ConsumerStatus};
 pub use dead_letters::{QueueState, WatchedQueue};

@@ -11,7 +11,7 @@
 //! | `message` | the exact members of each message |
 //! | `topic` | SNS |
 //! | `sending` | the order and the waits: nothing is skipped |
-//! | `publication`, `lock` | the checkpoint, and which publisher may move it |
+//! | `publication` | the checkpoint, and which publisher may move it |
 //!
 //! Promises: a message goes out only when all views that answer questions include its position;
 //! messages about one person go out one after the other; the checkpoint is moved after the messages
@@ -19,7 +19,6 @@
 
 mod answer;
 mod changes;
-mod lock;
 mod message;
 mod publication;
 mod sending;
@@ -35,21 +34,21 @@ use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use prometheus_client::registry::Registry;
 use sqlx::PgPool;
 use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
+    sync::watch,
     time::{sleep, timeout},
 };
 use views::checkpoint;
 
 pub use self::{message::MessageType, publication::Publication, topic::Topic};
 
-use self::{changes::Announcer, lock::PublisherLock, sending::MessageCounts};
+use self::{changes::Announcer, sending::MessageCounts};
+use crate::{background_follower::BackgroundFollower, sender_lock::SenderLock};
+
+/// The name of the lock of the active publisher.
+const LOCK_NAME: &str = "allocation-ledger publisher";
 
 /// Events whose histories are read at once, and whose messages go out before the checkpoint moves.
 const STEP_EVENTS_MAX: usize = 500;
-
-/// Pieces of the log that are read ahead.
-const PIECES_MAX: usize = 2;
 
 /// How often the calendar is looked at.
 const CALENDAR_INTERVAL: Duration = Duration::from_secs(1);
@@ -199,7 +198,7 @@ impl Publisher {
         let stand_by = || {
             self.status.send_replace(PublisherStatus::StandBy);
         };
-        let mut lock = PublisherLock::take(&self.database, stand_by).await?;
+        let mut lock = SenderLock::take(&self.database, LOCK_NAME, stand_by).await?;
         tokio::select! {
             biased;
             lost = lock.until_lost() => Err(lost.into()),
@@ -223,15 +222,7 @@ impl Publisher {
         }
         let is_shadow = self.topic.is_none();
         tracing::info!(position, is_shadow, "publishing from position {position}");
-        let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
-        let mut follower = self.log.follow_all(position);
-        // By a task of its own: a follower that is left alone would run into its timeout.
-        let mut reading = JoinSet::new();
-        reading.spawn(async move {
-            while let Some(piece) = follower.next().await
-                && sender.send(piece).await.is_ok()
-            {}
-        });
+        let mut follower = BackgroundFollower::start(&self.log, position);
         // A publisher that has waited, this one or one before, does so until something goes on.
         if let Some(reason) = &publication.waits_for {
             self.status.send_replace(PublisherStatus::Waiting(reason.clone()));
@@ -240,17 +231,15 @@ impl Publisher {
         }
         loop {
             self.publish_handovers(publication).await?;
-            let Ok(piece) = timeout(CALENDAR_INTERVAL, pieces.recv()).await else { continue };
-            match piece {
-                Some(Ok(FollowerItem::Events(events))) => {
+            let Ok(piece) = timeout(CALENDAR_INTERVAL, follower.next()).await else { continue };
+            match piece? {
+                FollowerItem::Events(events) => {
                     for events in events.chunks(STEP_EVENTS_MAX) {
                         self.publish_handovers(publication).await?;
                         self.publish(events, publication).await?;
                     }
                 }
-                Some(Ok(FollowerItem::CaughtUp { .. })) => self.rest(publication).await?,
-                Some(Err(error)) => return Err(error.into()),
-                None => return Err(LogError::Unavailable("the follower of the log has ended".into()).into()),
+                FollowerItem::CaughtUp { .. } => self.rest(publication).await?,
             }
         }
     }

@@ -1,13 +1,11 @@
-//! The lock that makes one publisher the active one. It is held on a connection of its own:
-//! Postgres lets go of it when that connection ends, or has been silent for the lock's life.
+//! The lock that makes one publisher, or one sender to the audit queue, the active one. It is held
+//! on a connection of its own: Postgres lets go of it when that connection ends, or has been silent
+//! for the lock's life.
 
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::{sleep, timeout};
-
-/// The name of the lock.
-const NAME: &str = "allocation-ledger publisher";
 
 /// How often a stand-by asks whether the lock is free, and the holder whether it still has it.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -20,14 +18,14 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(10);
 
 /// The lock, for as long as its connection lasts.
-pub(super) struct PublisherLock {
+pub(crate) struct SenderLock {
     connection: PgConnection,
 }
 
-impl PublisherLock {
-    /// Waits for the lock, and says through `stand_by` that another holds it.
-    pub(super) async fn take(database: &PgPool, stand_by: impl Fn()) -> Result<Self, sqlx::Error> {
-        let options = database.connect_options().as_ref().clone().application_name(NAME).options([
+impl SenderLock {
+    /// Waits for the lock of a name, and says through `stand_by` that another holds it.
+    pub(crate) async fn take(database: &PgPool, name: &str, stand_by: impl Fn()) -> Result<Self, sqlx::Error> {
+        let options = database.connect_options().as_ref().clone().application_name(name).options([
             ("idle_session_timeout", LIFE.as_millis().to_string().as_str()),
             // A machine that vanished says no goodbye.
             ("tcp_keepalives_idle", "3"),
@@ -37,7 +35,7 @@ impl PublisherLock {
         let mut connection = in_time(PgConnection::connect_with(&options)).await?;
         loop {
             let request = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))");
-            if in_time(request.bind(NAME).fetch_one(&mut connection)).await? {
+            if in_time(request.bind(name).fetch_one(&mut connection)).await? {
                 return Ok(Self { connection });
             }
             stand_by();
@@ -46,7 +44,7 @@ impl PublisherLock {
     }
 
     /// Waits until the lock's connection answers no more.
-    pub(super) async fn until_lost(&mut self) -> sqlx::Error {
+    pub(crate) async fn until_lost(&mut self) -> sqlx::Error {
         loop {
             sleep(INTERVAL).await;
             if let Err(error) = in_time(self.connection.ping()).await {
