@@ -1,4 +1,4 @@
-//! The statements on the table of the access log. Only this module names it.
+//! The statements on the table of entries. Only this module names it.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ impl StoredAccess {
         (self.at, self.id)
     }
 
-    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+    pub(crate) fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             at: row.try_get("at")?,
             id: row.try_get("id")?,

@@ -77,7 +77,8 @@ impl MessageQueueSettings {
     }
 }
 
-fn given_name(setting: Option<&String>) -> Option<&str> {
+/// A name that is given, and is not empty.
+pub(crate) fn given_name(setting: Option<&String>) -> Option<&str> {
     setting.map(|name| name.trim()).filter(|name| !name.is_empty())
 }
 

@@ -42,6 +42,7 @@ pub(crate) async fn posts_and_gets(
         tls: serve::ServerTlsSettings::default(),
         message_queue: shared_settings::MessageQueueSettings::default(),
         publisher: serve::PublisherSettings::default(),
+        audit: serve::AuditSettings::default(),
         access_log: serve::AccessLogSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.join("http")),

@@ -14,12 +14,14 @@
 //! | what was given up, and how does it come back? | `dead_letters` |
 //! | who may look at parked messages over HTTP? | `http`, `queue_admin` |
 //! | what is published of the ledger's decisions, and when? | `publisher` |
-//! | which process publishes? | `sender_lock` |
+//! | what does the audit service hear of commands and reads? | `audit` |
+//! | which process publishes, or sends to the audit service? | `sender_lock` |
 //! | how is the log followed meanwhile? | `background_follower` |
 //!
 //! To take in a further type of message: its fact in `notification`, what follows from it in
 //! `plan`, its line in `docs/integration.md`.
 
+mod audit;
 mod aws;
 mod background_follower;
 mod consumer;
@@ -38,6 +40,7 @@ mod queue_admin;
 mod schema;
 mod sender_lock;
 
+pub use audit::{AuditRole, AuditSender, AuditState};
 pub use consumer::{Consumer, ConsumerStatus};
 pub use dead_letters::{QueueState, WatchedQueue};
 pub use http::{openapi, router};
@@ -47,5 +50,5 @@ pub use outage::Outage;
 pub use parked::{ParkedMessage, ParkedMessages};
 pub use plan::{IntakeOutcome, MessagePlan, ParkReason, PassReason, plan};
 pub use publisher::{MessageType, Publication, Publisher, PublisherError, PublisherStatus, Topic};
-pub use queue::QueueError;
+pub use queue::{Queue, QueueError};
 pub use schema::{migrate, prepare};

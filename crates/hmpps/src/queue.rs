@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use aws_config::BehaviorVersion;
 use aws_sdk_sqs::{
     Client,
-    config::{retry::RetryConfig, timeout::TimeoutConfig},
+    config::{Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{BuildError, ProvideErrorMetadata, SdkError},
     types::{DeleteMessageBatchRequestEntry, Message, QueueAttributeName, SendMessageBatchRequestEntry},
 };
@@ -82,12 +82,19 @@ impl Queue {
     /// The queue with this name or URL. Region, endpoint and credentials come from where all
     /// programs that use AWS's client find theirs. Nothing is asked of SQS yet.
     pub async fn open(name: &str) -> Self {
-        let config = aws_config::defaults(BehaviorVersion::latest())
+        Self::open_in(name, None).await
+    }
+
+    /// As [`Self::open`], in a region of its own if one is named.
+    pub async fn open_in(name: &str, region: Option<&str>) -> Self {
+        let mut config = aws_config::defaults(BehaviorVersion::latest())
             .http_client(aws::https_client())
             .timeout_config(answering_within(ANSWER_TIME_MAX))
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES_MAX))
-            .load()
-            .await;
+            .retry_config(RetryConfig::standard().with_max_attempts(TRIES_MAX));
+        if let Some(region) = region {
+            config = config.region(Region::new(region.to_owned()));
+        }
+        let config = config.load().await;
         let receiver = aws_sdk_sqs::config::Builder::from(&config)
             .timeout_config(answering_within(WAIT_MAX + ANSWER_TIME_MAX))
             .retry_config(RetryConfig::disabled())

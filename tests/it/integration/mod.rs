@@ -3,6 +3,7 @@
 //!
 //! The queues are those of `moto` (see `support::estate`).
 
+mod audit;
 mod day;
 mod dead_letters;
 mod delivery;

@@ -193,11 +193,14 @@ async fn each_series_of_rules_and_dashboard_exists_in_a_running_ledger() {
     let database = database().await;
     let stores = database.arguments();
     let publisher = ["--domain-events-mode", "shadow", "--public-url", "https://ledger.example"];
-    let arguments: Vec<&str> = publisher.into_iter().chain(stores.iter().map(String::as_str)).collect();
+    // Nothing is recorded or read, so nothing is sent.
+    let audit = ["--audit-queue", "http://127.0.0.1:9/audit"];
+    let arguments: Vec<&str> = publisher.into_iter().chain(audit).chain(stores.iter().map(String::as_str)).collect();
     let program = Program::serve_with(&arguments).await;
-    eventually("a publisher", async || {
+    eventually("a publisher and a sender", async || {
         let health = program.client().get("/health").await;
-        (health.body["components"]["publisher"]["details"]["state"] == "publishing").then_some(())
+        let state = |component: &str| health.body["components"][component]["details"]["state"].clone();
+        (state("publisher") == "publishing" && state("audit") == "sending").then_some(())
     })
     .await;
     let series = assert_metrics_are_clean(program.client()).await;

@@ -154,15 +154,28 @@ impl Estate {
         &self.topic
     }
 
+    /// Makes a further queue.
+    pub async fn make_queue(&self, name: &str) {
+        self.sqs("CreateQueue", json!({"QueueName": name})).await;
+    }
+
     /// Receives and deletes the messages that the queue has: their bodies.
     pub async fn take_messages(&self) -> Vec<Value> {
-        let (queue, mut bodies) = (self.queue_url(QUEUE), Vec::new());
+        let messages = self.take_messages_from(QUEUE).await;
+        let texts = messages.iter().map(|message| message["Body"].as_str().expect("a body"));
+        texts.map(|text| serde_json::from_str(text).expect("a notification")).collect()
+    }
+
+    /// Receives and deletes the messages that a queue has, with their attributes.
+    pub async fn take_messages_from(&self, queue: &str) -> Vec<Value> {
+        let (queue, mut taken) = (self.queue_url(queue), Vec::new());
         loop {
-            let asked = json!({"QueueUrl": queue, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0});
+            let asked = json!({"QueueUrl": queue, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0,
+                "MessageAttributeNames": ["All"]});
             let answer = self.sqs("ReceiveMessage", asked).await;
             let messages = answer["Messages"].as_array().cloned().unwrap_or_default();
             if messages.is_empty() {
-                return bodies;
+                return taken;
             }
             let entries: Vec<Value> = messages
                 .iter()
@@ -170,8 +183,7 @@ impl Estate {
                 .map(|(index, message)| json!({"Id": index.to_string(), "ReceiptHandle": message["ReceiptHandle"]}))
                 .collect();
             self.sqs("DeleteMessageBatch", json!({"QueueUrl": queue, "Entries": entries})).await;
-            let texts = messages.iter().map(|message| message["Body"].as_str().expect("a body"));
-            bodies.extend(texts.map(|text| serde_json::from_str::<Value>(text).expect("a notification")));
+            taken.extend(messages);
         }
     }
 

@@ -19,12 +19,14 @@
 //! - [`tokens`]: tokens of the sign-on.
 //! - [`estate`]: queues of HMPPS.
 //! - [`queue`]: a queue as fast as memory; `aws_stand_in` has a topic, too.
+//! - [`audit_sink`]: a queue that refuses some of the messages of the audit.
 //! - [`fake_clock`]: the clock of one process.
 //! - [`builders`]: values of the domain and events.
 //!
 //! Servers and files are removed however the tests end: see `watchdog`.
 
 pub mod append_load;
+pub mod audit_sink;
 pub mod builders;
 pub mod certificates;
 pub mod checked_in;

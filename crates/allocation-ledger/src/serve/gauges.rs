@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use access_log::AccessLog;
+use access_log::{AccessLog, AuditCheckpoint};
 use command::Clock;
 use event_log::{LogError, SharedLog};
 use http_api::metrics::{Metrics, Sample};
@@ -164,6 +164,44 @@ pub(super) fn publisher(
     });
 }
 
+/// Shows whether this process's sender to the audit queue waits.
+pub(super) fn audit_sender(
+    metrics: &Metrics,
+    (state, failure): (watch::Receiver<hmpps::AuditState>, watch::Receiver<Option<String>>),
+) {
+    metrics.add_sampler(move || {
+        let is_waiting = !sends_or_stands_by(&state.borrow(), failure.borrow().as_deref());
+        let help =
+            "1 while the audit service hears of nothing, because its queue or a store is away or the sender ended";
+        std::future::ready(vec![sample("ledger_audit_waiting", help, f64::from(u8::from(is_waiting)))])
+    });
+}
+
+/// Whether the audit service is told, by this process or by another.
+fn sends_or_stands_by(state: &hmpps::AuditState, failure: Option<&str>) -> bool {
+    state.role != hmpps::AuditRole::Starting && state.waits_for().is_none() && failure.is_none()
+}
+
+/// Shows how far the audit queue is behind, once a sender has begun: also where none works now.
+pub(super) fn audit_lag(metrics: &Metrics, log: &SharedLog, database: &PgPool) {
+    let (log, database) = (Arc::clone(log), database.clone());
+    metrics.add_sampler(move || {
+        let (log, database) = (Arc::clone(&log), database.clone());
+        async move {
+            let Ok(Some(checkpoint)) = AuditCheckpoint::read(&database).await else { return Vec::new() };
+            let of_kind = |kind, lag_s| {
+                let help = "How long ago the first was recorded that the audit queue has not had; 0 where it has all";
+                let labels = vec![("kind", kind)];
+                Sample { labels, ..sample("ledger_audit_lag_seconds", help, lag_s) }
+            };
+            let commands = lag_s(&log, checkpoint.last.position).await.ok();
+            let reads = access_log::unsent_lag_s(&database).await.ok();
+            let commands = commands.map(|lag_s| of_kind("command", lag_s));
+            commands.into_iter().chain(reads.map(|lag_s| of_kind("read", lag_s))).collect()
+        }
+    });
+}
+
 /// Shows the connections of a pool.
 pub(super) fn connections(metrics: &Metrics, of: &'static str, pool: &PgPool) {
     let pool = pool.clone();
@@ -191,9 +229,9 @@ fn sample(name: &'static str, help: &'static str, value: f64) -> Sample {
 
 #[cfg(test)]
 mod tests {
-    use hmpps::{ConsumerStatus, Outage, PublisherStatus};
+    use hmpps::{AuditRole, AuditState, ConsumerStatus, Outage, PublisherStatus};
 
-    use super::{publishes_or_stands_by, receives_messages};
+    use super::{publishes_or_stands_by, receives_messages, sends_or_stands_by};
 
     #[test]
     fn only_an_intake_that_receives_is_no_reason_for_an_alert() {
@@ -201,6 +239,17 @@ mod tests {
         assert!(!receives_messages(&ConsumerStatus::Receiving, Some("it ended by itself")));
         assert!(!receives_messages(&ConsumerStatus::Starting, None));
         assert!(!receives_messages(&ConsumerStatus::Waiting(Outage::Unprepared), None));
+    }
+
+    #[test]
+    fn a_sender_that_has_ended_or_not_begun_is_a_reason_for_an_alert() {
+        let mut state = AuditState::default();
+        assert!(!sends_or_stands_by(&state, None));
+        for role in [AuditRole::StandBy, AuditRole::Active] {
+            state.role = role;
+            assert!(sends_or_stands_by(&state, None));
+            assert!(!sends_or_stands_by(&state, Some("it ended by itself")));
+        }
     }
 
     #[test]

@@ -200,6 +200,30 @@ fn publisher_component(status: &hmpps::PublisherStatus, failure: Option<&str>) -
     }
 }
 
+/// Adds the sender to the audit queue: degraded while it waits, and never down, as no request needs
+/// it.
+pub(super) fn with_audit(
+    health: Health,
+    state: watch::Receiver<hmpps::AuditState>,
+    failure: watch::Receiver<Option<String>>,
+) -> Health {
+    health.with_dispensable("audit", move || {
+        let component = audit_component(&state.borrow(), failure.borrow().as_deref());
+        async { component }
+    })
+}
+
+fn audit_component(state: &hmpps::AuditState, failure: Option<&str>) -> Component {
+    use hmpps::AuditRole::{Active, StandBy, Starting};
+    match (failure, state.waits_for(), state.role) {
+        (Some(reason), _, _) => Component::degraded(reason).with("state", "stopped"),
+        (None, Some(reason), _) => Component::degraded(reason).with("state", "waiting"),
+        (None, None, Starting) => Component::up().with("state", "starting"),
+        (None, None, StandBy) => Component::up().with("state", "standby"),
+        (None, None, Active) => Component::up().with("state", "sending"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +274,18 @@ mod tests {
         check(&publisher_component(&StandBy, None), "UP", "standby", None);
         check(&publisher_component(&Waiting("no topic".to_owned()), None), "DEGRADED", "waiting", None);
         check(&publisher_component(&Publishing(7), Some("panicked")), "DEGRADED", "stopped", None);
+    }
+
+    #[test]
+    fn a_sender_to_the_audit_queue_is_never_down() {
+        use hmpps::AuditRole::{Active, StandBy};
+        let mut state = hmpps::AuditState::default();
+        check(&audit_component(&state, None), "UP", "starting", None);
+        state.role = StandBy;
+        check(&audit_component(&state, None), "UP", "standby", None);
+        state.role = Active;
+        check(&audit_component(&state, None), "UP", "sending", None);
+        check(&audit_component(&state, Some("panicked")), "DEGRADED", "stopped", None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | `command` | policies | commands | appends | |
 //! | `projector` | the projector | its health | prepares it, if it is in Postgres; reads | prepares and writes them |
 //! | `query` | | questions | reads | reads |
-//! | `integration` | the intake and the publisher of messages | parked messages | appends | keeps parked messages beside them; reads |
+//! | `integration` | the intake and the publisher of messages, the sender to the audit queue | parked messages | appends | keeps parked messages beside them; reads |
 //! | `all` | all of these | everything | | |
 //!
 //! Every role starts whether or not the servers that its URLs name are there, and says in its
@@ -23,6 +23,7 @@ mod access_log_upkeep;
 mod admission;
 mod api_document;
 mod api_security;
+mod audit_settings;
 mod connection;
 mod directory_claim;
 mod event_page;
@@ -51,6 +52,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use self::{
     access_log_settings::AccessLogSettings,
+    audit_settings::AuditSettings,
     publisher_settings::{PublisherSettings, TopicSettings},
     settings::{LAG_MAX_SECONDS, RATE_LIMIT, Role, ServeSettings},
     sign_on_settings::SignOnSettings,
@@ -108,10 +110,11 @@ impl ServingLedger {
     }
 
     async fn start_parts(settings: &ServeSettings, signals: watch::Receiver<u32>) -> anyhow::Result<Self> {
-        if settings.role == Role::Integration && !settings.message_queue.is_named() && !settings.publisher.is_on() {
+        let is_integrated = settings.message_queue.is_named() || settings.publisher.is_on() || settings.audit.is_on();
+        if settings.role == Role::Integration && !is_integrated {
             bail!(
-                "--role integration takes in the messages of a queue, and publishes to a topic: name one of them with \
-                 --domain-events-queue or --domain-events-topic"
+                "--role integration takes in the messages of a queue, publishes to a topic, and tells the audit service: \
+                 name one of them with --domain-events-queue, --domain-events-topic or --audit-queue"
             );
         }
         // A projector has no route that asks anything of a caller.
@@ -138,7 +141,7 @@ impl ServingLedger {
             wiring = wiring.with_command()?;
         }
         if let (true, Some(views)) = (settings.role.integrates(), &views) {
-            wiring = wiring.with_messages(views).await.with_publisher(views).await?;
+            wiring = wiring.with_messages(views).await.with_publisher(views).await?.with_audit(views).await;
         }
         if let (true, Some(views)) = (settings.role.projects(), &views) {
             wiring = wiring.with_projector(views);

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use super::{
     ServeSettings, access_log_upkeep, gauges,
     health::{
-        with_access_log, with_event_log, with_messages, with_policies, with_projector, with_publisher, with_sign_on,
+        with_access_log, with_audit, with_event_log, with_messages, with_policies, with_projector, with_publisher,
+        with_sign_on,
     },
     message_intake,
     openapi::{documentation, openapi},
@@ -182,6 +183,29 @@ impl<'a> Wiring<'a> {
         Ok(self)
     }
 
+    /// Tells the audit service of commands and reads, where its queue is named.
+    pub(super) async fn with_audit(mut self, database: &PgPool) -> Self {
+        let log = &self.log.log;
+        let Some(sender) = self.settings.audit.open(Arc::clone(log), database).await else { return self };
+        let state = sender.state();
+        self.metrics.register(|registry| sender.register_metrics(registry));
+        let stop = &self.stop.working;
+        let prepared = access_log_upkeep::prepare(database.clone());
+        let (stopped, told_to_stop) = (wait_until_raised(stop), wait_until_raised(stop));
+        let worker = Worker::start("sender to the audit queue", stop, async {
+            tokio::select! {
+                () = prepared => {}
+                () = told_to_stop => return Ok(()),
+            }
+            sender.run(stopped.boxed()).await;
+            Ok(())
+        });
+        gauges::audit_sender(&self.metrics, (state.clone(), worker.failure()));
+        self.health = with_audit(self.health, state, worker.failure());
+        self.roles.workers.push(worker);
+        self
+    }
+
     /// Keeps the views up with the log, once the log is prepared.
     pub(super) fn with_projector(mut self, views: &PgPool) -> Self {
         let (status, statuses) = watch::channel(projector::Status::Starting);
@@ -192,6 +216,7 @@ impl<'a> Wiring<'a> {
             unprepared.send_replace(projector::Status::Retrying { reason });
         });
         let access_log_database = views.clone();
+        gauges::audit_lag(&self.metrics, &self.log.log, views);
         let (log, views) = (Arc::clone(&self.log.log), views.clone());
         let stop = &self.stop.working;
         let (stopped, told_to_stop) = (wait_until_raised(stop), wait_until_raised(stop));

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use domain::{caseload::TierWeights, prisoner::SuggestionSettings};
 use http_api::TrustedProxies;
 
-use super::{AccessLogSettings, PublisherSettings, ServerTlsSettings, SignOnSettings};
+use super::{AccessLogSettings, AuditSettings, PublisherSettings, ServerTlsSettings, SignOnSettings};
 use crate::shared_settings;
 
 /// The default for how far the views may be behind the log. They follow within milliseconds; a
@@ -59,6 +59,9 @@ pub struct ServeSettings {
     /// Which domain events it publishes.
     #[command(flatten)]
     pub publisher: PublisherSettings,
+    /// Who hears of commands and reads.
+    #[command(flatten)]
+    pub audit: AuditSettings,
     /// Where the ledger is kept.
     #[command(flatten)]
     pub stores: shared_settings::StoreSettings,
@@ -125,7 +128,8 @@ pub enum Role {
     Projector,
     /// Answers questions.
     Query,
-    /// Takes in the domain events of HMPPS, and publishes those of the ledger.
+    /// Takes in the domain events of HMPPS, publishes those of the ledger, and tells the audit
+    /// service of commands and reads.
     Integration,
 }
 

@@ -27,7 +27,8 @@ pub enum IntegrationCommand {
     Retry(RetrySettings),
     /// Decide that nothing is to be recorded of a message
     Dismiss(DismissSettings),
-    /// Show the queues, what waits for a person, and how far the publisher has come
+    /// Show the queues, what waits for a person, and how far the publisher and the audit queue have
+    /// come
     Status(integration_status::IntegrationStatusSettings),
     /// Send the messages that were given up back to the queue
     RetryDlq(RetryDlqSettings),

@@ -1,5 +1,7 @@
-//! `integration status`: the queues, the messages that wait, and how far the publisher has come.
+//! `integration status`: the queues, the messages that wait, and how far the publisher and the
+//! audit queue have come.
 
+use access_log::{AuditCheckpoint, UnsentEntries};
 use anyhow::Context as _;
 use clap::Args;
 use command::Clock;
@@ -41,6 +43,17 @@ struct PublisherState {
     views: Option<u64>,
 }
 
+/// How far the audit queue has come.
+struct AuditProgress {
+    checkpoint: AuditCheckpoint,
+    /// The age of the first command that it has not had, in seconds.
+    lag_s: i64,
+    /// The last position of the log.
+    log_end: u64,
+    /// The reads that it has not had.
+    reads: UnsentEntries,
+}
+
 /// Shows the state.
 ///
 /// # Errors
@@ -53,14 +66,17 @@ pub(super) async fn show(settings: &IntegrationStatusSettings) -> anyhow::Result
     Stores::with_existing(&settings.stores, async |stores| {
         let parked = ParkedMessages::new(stores.views.clone()).count().await.context("count the parked messages")?;
         let publisher = read_publisher(stores).await?;
+        let audit = read_audit(stores).await?;
         if settings.json {
-            let publisher = publisher.as_ref().map(publisher_document);
-            return print_line(&json!({"queue": queue, "parked": parked, "publisher": publisher}).to_string());
+            let (publisher, audit) = (publisher.as_ref().map(publisher_document), audit.as_ref().map(audit_document));
+            let document = json!({"queue": queue, "parked": parked, "publisher": publisher, "audit": audit});
+            return print_line(&document.to_string());
         }
         let lines = [
             publisher.map_or_else(|| "No publisher has begun.".to_owned(), publisher_text),
             queue.map_or_else(|| "No queue is named.".to_owned(), queue_text),
             format!("Messages that wait for a person: {parked}"),
+            audit.map_or_else(|| "Nothing is sent to the audit queue.".to_owned(), audit_text),
         ];
         print_line(&Visible(&lines.join("\n")).to_string())
     })
@@ -69,11 +85,41 @@ pub(super) async fn show(settings: &IntegrationStatusSettings) -> anyhow::Result
 
 async fn read_publisher(stores: &Stores) -> anyhow::Result<Option<PublisherState>> {
     let Some(publication) = Publication::read(&stores.views).await.context(UNPREPARED)? else { return Ok(None) };
-    let log_end = stores.log.head().await.context("find the end of the log")?;
-    let behind = stores.log.read_all(publication.last.position, 1).await.context("read the log")?;
-    let lag_s = behind.first().map_or(0, |first| (Clock::system().now() - first.recorded_at).num_seconds().max(0));
+    let (lag_s, log_end) = read_lag(stores, publication.last.position).await?;
     let views = projector::position(&stores.views).await.ok();
     Ok(Some(PublisherState { publication, lag_s, log_end, views }))
+}
+
+async fn read_audit(stores: &Stores) -> anyhow::Result<Option<AuditProgress>> {
+    const UNPREPARED: &str = "read how far the audit queue has come: is this ledger of an earlier version? `allocation-ledger serve` prepares it";
+    let Some(checkpoint) = AuditCheckpoint::read(&stores.views).await.context(UNPREPARED)? else { return Ok(None) };
+    let (lag_s, log_end) = read_lag(stores, checkpoint.last.position).await?;
+    let reads = UnsentEntries::count(&stores.views).await.context("count the reads that are not sent")?;
+    Ok(Some(AuditProgress { checkpoint, lag_s, log_end, reads }))
+}
+
+/// The age in seconds of the first event after a position, and the last position of the log.
+async fn read_lag(stores: &Stores, position: u64) -> anyhow::Result<(i64, u64)> {
+    let log_end = stores.log.head().await.context("find the end of the log")?;
+    let behind = stores.log.read_all(position, 1).await.context("read the log")?;
+    let lag_s = behind.first().map_or(0, |first| (Clock::system().now() - first.recorded_at).num_seconds().max(0));
+    Ok((lag_s, log_end))
+}
+
+fn audit_document(progress: &AuditProgress) -> Value {
+    let AuditProgress { checkpoint, lag_s, log_end, reads } = progress;
+    json!({"position": checkpoint.last.position, "logEnd": log_end, "lagSeconds": lag_s, "readsUnsent": reads.count,
+        "readsLagSeconds": reads.lag_s.floor(), "waitsFor": checkpoint.waits_for})
+}
+
+fn audit_text(progress: AuditProgress) -> String {
+    let AuditProgress { checkpoint, lag_s, log_end, reads: UnsentEntries { count, lag_s: reads_lag_s } } = progress;
+    let waits = checkpoint.waits_for.map(|reason| format!("\nThe sender waits: {reason}")).unwrap_or_default();
+    let position = checkpoint.last.position;
+    format!(
+        "The audit queue has had commands up to position {position} of {log_end}, {lag_s} s behind; {count} reads wait, \
+         {reads_lag_s:.0} s behind.{waits}"
+    )
 }
 
 fn publisher_document(state: &PublisherState) -> Value {

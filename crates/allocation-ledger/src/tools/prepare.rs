@@ -5,7 +5,7 @@
 //! |---|---|
 //! | an event log in Postgres | its schema, and the roles `ledger_append`, `ledger_project` and `ledger_read` with their rights to it |
 //! | a ledger on a KurrentDB server | its naming key, in a file, unless there is one |
-//! | the views' database | the roles `ledger_project`, which may make the views there, `ledger_read` and `ledger_integrate`; the access log and the parked messages with their rights to them |
+//! | the views' database | the roles `ledger_project`, which may make the views there, `ledger_read` and `ledger_integrate`; the access log and the parked messages with their rights to them, the audit queue's share included |
 //!
 //! The views themselves are made by the projector. Safe to run again, and beside a running ledger.
 

@@ -54,6 +54,7 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
         tls: serve::ServerTlsSettings::default(),
         message_queue: shared_settings::MessageQueueSettings::default(),
         publisher: serve::PublisherSettings::default(),
+        audit: serve::AuditSettings::default(),
         access_log: serve::AccessLogSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.path().to_owned()),
