@@ -4,6 +4,7 @@ mod api_document;
 mod api_examples;
 mod browser;
 mod command_line;
+mod compose;
 mod crash;
 mod dates;
 mod deploy;

@@ -138,7 +138,12 @@ impl Estate {
 
     /// Receives what can be received, as a consumer does that dies before it deletes.
     pub async fn receive_and_die(&self) {
-        let queue = self.queue_url(QUEUE);
+        self.receive_and_die_on(QUEUE).await;
+    }
+
+    /// As [`Self::receive_and_die`], on another queue.
+    pub async fn receive_and_die_on(&self, queue: &str) {
+        let queue = self.queue_url(queue);
         let asked = json!({"QueueUrl": queue, "VisibilityTimeout": 0, "MaxNumberOfMessages": 10});
         self.sqs("ReceiveMessage", asked).await;
     }
