@@ -4,7 +4,7 @@
 //! |---|---|
 //! | which build is this? | `build_info` |
 //! | which subcommands are there, and which of their settings may be in files? | `cli`, `secret_files` |
-//! | what do they have in common? | [`shared_settings`], [`logs_and_traces`], [`stdout`], `progress`, [`interrupt`], `symbolic_link` |
+//! | what do they have in common? | [`shared_settings`], [`look_up_settings`], [`logs_and_traces`], [`stdout`], `progress`, [`interrupt`], `symbolic_link` |
 //! | where is the ledger kept? | `stores` |
 //! | what runs when it serves, and how does it end? | [`serve`] |
 //! | what does every other subcommand do? | [`tools`] |
@@ -20,6 +20,7 @@ mod build_info;
 mod cli;
 pub mod interrupt;
 pub mod logs_and_traces;
+pub mod look_up_settings;
 mod progress;
 mod secret_files;
 pub mod serve;

@@ -1,7 +1,7 @@
 //! Calendar dates of the policy and the instants at which they take effect: local midnight in
 //! `Europe/London`.
 
-use chrono::{DateTime, Datelike as _, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, Datelike as _, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 use chrono_tz::Europe::London;
 
 /// The first and the last year that is reckoned with. A stored date beyond them, from before
@@ -13,11 +13,16 @@ const YEARS: std::ops::RangeInclusive<i32> = 1..=9_999;
 #[must_use]
 pub fn midnight(date: NaiveDate) -> DateTime<Utc> {
     let date = date.with_year(date.year().clamp(*YEARS.start(), *YEARS.end())).unwrap_or(date);
-    let local = date.and_time(NaiveTime::MIN);
+    instant(date.and_time(NaiveTime::MIN))
+}
+
+/// The instant at which London's clocks show a time; the first of two where they show it twice.
+#[must_use]
+pub fn instant(local: NaiveDateTime) -> DateTime<Utc> {
     match London.from_local_datetime(&local) {
         LocalResult::Single(instant) | LocalResult::Ambiguous(instant, _) => instant.with_timezone(&Utc),
-        // London has put its clocks forward at midnight in some past years (1968); the day then
-        // begins at 01:00.
+        // The hour that is left out when the clocks go forward, as at midnight in some past years
+        // (1968): the day then began at 01:00.
         LocalResult::None => London
             .from_local_datetime(&(local + chrono::TimeDelta::hours(1)))
             .earliest()
@@ -69,6 +74,13 @@ mod tests {
         // The hour that comes twice.
         assert_eq!(clock("2026-10-25T00:30:00Z"), "2026-10-25 01:30 BST");
         assert_eq!(clock("2026-10-25T01:30:00Z"), "2026-10-25 01:30 GMT");
+    }
+
+    #[test]
+    fn an_hour_that_clocks_leave_out_or_show_twice_is_an_instant_all_the_same() {
+        let begins = |local: &str| instant(local.parse().expect("a time")).to_rfc3339();
+        assert_eq!(begins("2026-03-29T01:30:00"), "2026-03-29T01:30:00+00:00");
+        assert_eq!(begins("2026-10-25T01:30:00"), "2026-10-25T00:30:00+00:00");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | how is it recorded once, or parked? | `intake` |
 //! | where do parked messages wait? | `parked`, `schema` |
 //! | which messages are decided again when an earlier one comes late? | `passed` |
+//! | what do other services know of a person? | `lookup` |
 //! | why is nothing taken in for now? | `outage` |
 //! | how are messages received and deleted? | `consumer`, `queue` |
 //! | how are SQS and SNS reached, and their failures told? | `aws` |
@@ -28,6 +29,7 @@ mod consumer;
 mod dead_letters;
 mod http;
 mod intake;
+mod lookup;
 mod metrics;
 mod notification;
 mod outage;
@@ -45,6 +47,10 @@ pub use consumer::{Consumer, ConsumerStatus};
 pub use dead_letters::{QueueState, WatchedQueue};
 pub use http::{openapi, router};
 pub use intake::Intake;
+pub use lookup::{
+    CaseRecord, ClientCredentials, LookUpAddresses, LookUpClient, LookUpError, LookUpService, LookUps, PrisonerRecord,
+    TierRecord, TierVersion,
+};
 pub use notification::{Fact, Movement, Notification, READ_TYPES, Unreadable};
 pub use outage::Outage;
 pub use parked::{ParkedMessage, ParkedMessages};

@@ -6,7 +6,7 @@
 use command::CommandError;
 use postgres_schema::SchemaError;
 
-use crate::queue::QueueError;
+use crate::{lookup::LookUpError, queue::QueueError};
 
 /// The reason for which a message can be neither recorded nor parked for now, or not be received.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +20,9 @@ pub enum Outage {
     /// The schema of the parked messages is not as this program knows it.
     #[error("the schema `integration` is not prepared: run `allocation-ledger prepare`")]
     Unprepared,
+    /// A service that is asked for what a message does not say fails.
+    #[error("a look-up fails: {0}")]
+    LookUp(#[from] LookUpError),
     /// SQS fails.
     #[error(transparent)]
     Queue(#[from] QueueError),

@@ -15,11 +15,11 @@ use domain::{
     identifier::{PrisonCode, Username},
 };
 use quick_cache::sync::Cache;
-use reqwest::{StatusCode, redirect::Policy};
+use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::server_address;
+use crate::server::{check_server_address, server_client};
 
 /// How long a look-up may take, with the wait for its turn.
 const LOOK_UP_TIME_MAX: Duration = Duration::from_secs(5);
@@ -94,14 +94,8 @@ impl CaseloadService {
     /// # Errors
     /// The address is not one to which tokens may be sent, or the client cannot be made.
     pub fn new(address: &str) -> Result<Self, String> {
-        server_address::check(&address.replace(PLACE_OF_NAME, "NAME"))?;
-        // This fails where another part of the program has installed the same provider before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            // A token goes to the configured service or nowhere.
-            .redirect(Policy::none())
-            .build()
-            .map_err(|error| error.to_string())?;
+        check_server_address(&address.replace(PLACE_OF_NAME, "NAME"))?;
+        let http = server_client().build().map_err(|error| error.to_string())?;
         let (kept, turns) = (Cache::new(PEOPLE_MAX), Semaphore::new(LOOK_UPS_MAX));
         Ok(Self { address: address.to_owned(), http, kept, turns })
     }

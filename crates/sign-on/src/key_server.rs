@@ -11,12 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::redirect::Policy;
-
 use crate::{
     KeySet,
     key_set::{KeyError, PublicKey},
-    server_address,
+    server::{check_server_address, server_client},
 };
 
 /// How long a fetch may take.
@@ -93,15 +91,8 @@ impl KeyServer {
     /// # Errors
     /// The address is not one to ask for keys, or the client cannot be made.
     pub fn start(url: &str, times: KeyTimes) -> Result<Arc<Self>, String> {
-        server_address::check(url)?;
-        // This fails where another part of the program has installed the same provider before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .timeout(FETCH_TIME_MAX)
-            // The keys come from the configured server or not at all.
-            .redirect(Policy::none())
-            .build()
-            .map_err(|error| error.to_string())?;
+        check_server_address(url)?;
+        let http = server_client().timeout(FETCH_TIME_MAX).build().map_err(|error| error.to_string())?;
         let server = Arc::new(Self {
             url: url.to_owned(),
             times,

@@ -9,6 +9,7 @@
 //! | which prisons are a caller's? | [`PrisonSource`]: a file ([`PrisonFile`]), a service ([`CaseloadService`]) |
 //! | where do the keys come from? | [`KeySource`]: a file ([`KeySet`]) or a server ([`KeyServer`]) |
 //! | which cryptography? | `cryptography` |
+//! | which servers may be asked, and by which client? | [`check_server_address`], [`server_client`] |
 //! | how is a token made to try things out? | [`LocalKey`] |
 //!
 //! It promises that a [`Caller`] exists only where a key of the sign-on has signed the token, and
@@ -25,7 +26,7 @@ mod local_key;
 mod prison_file;
 mod prison_source;
 mod right;
-mod server_address;
+mod server;
 mod verify;
 
 pub use caller::Caller;
@@ -36,4 +37,5 @@ pub use local_key::{LocalKey, LocalKeyError, TokenClaims};
 pub use prison_file::{PrisonFile, PrisonFileError};
 pub use prison_source::PrisonSource;
 pub use right::{Right, RightRoles, Rights, RoleMap, RoleMapError};
+pub use server::{check_server_address, server_client};
 pub use verify::{CLOCK_SKEW, KeySource, SignOn, TokenRefusal};

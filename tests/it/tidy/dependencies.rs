@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("event-log", &["domain"]),
     ("event-log-kurrentdb", &["domain", "event-log", "kurrentdb-protocol"]),
     ("event-log-postgres", &["domain", "event-log", "postgres-schema"]),
-    ("hmpps", &["access-log", "command", "domain", "event-log", "http-api", "postgres-schema", "views"]),
+    ("hmpps", &["access-log", "command", "domain", "event-log", "http-api", "postgres-schema", "sign-on", "views"]),
     ("http-api", &["domain", "event-log", "sign-on"]),
     ("kurrentdb-protocol", &[]),
     ("kurrentdb-stand-in", &["kurrentdb-protocol"]),

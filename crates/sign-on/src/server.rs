@@ -1,15 +1,24 @@
-//! The addresses of the servers that the sign-on asks: for keys, and for caseloads.
+//! The servers of the estate that are asked over HTTP: which addresses may be asked, and the client
+//! that asks them.
 
 use std::net::IpAddr;
 
-use reqwest::Url;
+use reqwest::{ClientBuilder, Url, redirect::Policy};
+
+/// A client over HTTPS, to be given its limits of time. It follows no redirect: what is asked comes
+/// from the configured server, and a token goes there, or not at all.
+pub fn server_client() -> ClientBuilder {
+    // This fails where another part of the program has installed the same provider before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().redirect(Policy::none())
+}
 
 /// Checks the address of a server. Only one on this machine may be asked without TLS: on the way
 /// to another, keys could be changed and tokens read.
 ///
 /// # Errors
 /// Why it is no address to ask, in words that go after its setting.
-pub(crate) fn check(address: &str) -> Result<(), String> {
+pub fn check_server_address(address: &str) -> Result<(), String> {
     let url = Url::parse(address).map_err(|error| error.to_string())?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("it has a user or a password, which logs would show, and the server needs none".to_owned());
@@ -34,7 +43,7 @@ mod tests {
             "http://[::1]:9000/jwks",
             "http://localhost/jwks",
         ] {
-            assert!(check(address).is_ok(), "{address}");
+            assert!(check_server_address(address).is_ok(), "{address}");
         }
         for address in [
             "http://roles.example/me",
@@ -45,7 +54,7 @@ mod tests {
             "roles.example",
             "https://a:b@roles.example/",
         ] {
-            assert!(check(address).is_err(), "{address}");
+            assert!(check_server_address(address).is_err(), "{address}");
         }
     }
 }
