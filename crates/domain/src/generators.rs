@@ -15,10 +15,10 @@ use crate::{
     prison::{self, Estate, GoLiveCorrection, PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
     prisoner::{
         Allocate, AllocateCoworker, AllocateWithTier, AllocationReference, Arrangements, ChoiceReasons, Command,
-        CommandKind, Deallocate, DeallocationTrigger, EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings,
-        MergedPast, OfficerRole, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired, Reallocate, Received,
-        Reception, ReceptionReason, Release, ResponsibilityOverridden, ResponsibilityOverrideReason,
-        ResponsibleService, TierAssigned, Transfer, VoidEntries, Waiting, WaitingReason,
+        CommandKind, CrnRecorded, Deallocate, DeallocationTrigger, EndPomRole, EntryVoided, HandoverPlanned,
+        MergedHoldings, MergedPast, OfficerRole, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired,
+        Reallocate, Received, Reception, ReceptionReason, Release, ResponsibilityOverridden,
+        ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, VoidEntries, Waiting, WaitingReason,
     },
     tier::{RoshLevel, Tier, TierSource},
 };
@@ -38,6 +38,7 @@ fn weight(kind: CommandKind) -> u32 {
         CommandKind::AssignTier | CommandKind::AllocateCoworker | CommandKind::PlanHandover | CommandKind::Void => 3,
         CommandKind::AllocateWithTier | CommandKind::EndPomRole | CommandKind::VoidEntries => 2,
         CommandKind::Receive
+        | CommandKind::RecordCrn
         | CommandKind::Deallocate
         | CommandKind::RemoveCoworker
         | CommandKind::AssignCommunityManager
@@ -55,6 +56,9 @@ fn case_command(kind: CommandKind) -> BoxedStrategy<Command> {
     match kind {
         CommandKind::Receive => received().prop_map(Command::Receive).boxed(),
         CommandKind::AssignTier => tier_assigned().prop_map(Command::AssignTier).boxed(),
+        CommandKind::RecordCrn => select(vec!["X123456", "X654321"])
+            .prop_map(|crn| Command::RecordCrn(CrnRecorded { crn: crn.parse().expect("a CRN") }))
+            .boxed(),
         CommandKind::Allocate => (prison(), staff_id(), reasons())
             .prop_map(|(prison, staff_id, reasons)| Command::Allocate(Allocate { prison, staff_id, reasons }))
             .boxed(),

@@ -108,6 +108,7 @@ const fn free_texts_of_case(event_type: PrisonerEventType) -> &'static [&'static
         PrisonerEventType::PrisonerNumberMerged => &["/held/responsibilityOverride/detail"],
         PrisonerEventType::Received
         | PrisonerEventType::TierAssigned
+        | PrisonerEventType::CrnRecorded
         | PrisonerEventType::Deallocated
         | PrisonerEventType::CoworkerAllocated
         | PrisonerEventType::CoworkerReallocated

@@ -2,6 +2,7 @@ CREATE INDEX case_period_prison ON case_period (prison, valid_to, prisoner_numbe
 CREATE INDEX case_period_pom ON case_period (pom_staff_id, valid_to) WHERE pom_staff_id IS NOT NULL;
 CREATE INDEX case_period_coworker ON case_period (coworker_staff_id, valid_to) WHERE coworker_staff_id IS NOT NULL;
 CREATE INDEX case_period_valid_from ON case_period (valid_from);
+CREATE INDEX prisoner_case_crn ON prisoner_case (crn) WHERE crn IS NOT NULL;
 CREATE INDEX case_prison_prison ON case_prison (prison, first_position);
 CREATE INDEX allocation_prison_month ON allocation (prison, month);
 CREATE INDEX reception_prison ON reception (prison, received_at);

@@ -16,6 +16,7 @@
 //! | how far have the views come? | [`checkpoint`] |
 //! | which cases and prisons do the tables leave out? | [`stream_aside`] |
 //! | how are the cases now, or at an instant? | [`case_now`] |
+//! | whose case has a number of Delius? | [`crn_map`] |
 //! | what are prisons called? | [`establishment`] |
 //!
 //! Promises: the rows are a pure function of a history, and live projection, rebuild, verification
@@ -44,6 +45,7 @@
 pub mod case_now;
 pub mod checkpoint;
 mod columns;
+pub mod crn_map;
 mod definition;
 pub mod establishment;
 mod pg_copy;

@@ -13,8 +13,8 @@ use crate::{
     officer::CommunityManager,
     prison,
     prisoner::{
-        DeallocationTrigger, EntryVoided, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired, Received,
-        RecommendationPolicy, ResponsibilityOverridden, TierAssigned,
+        CrnRecorded, DeallocationTrigger, EntryVoided, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired,
+        Received, RecommendationPolicy, ResponsibilityOverridden, TierAssigned,
     },
 };
 
@@ -27,6 +27,8 @@ commands! {
     Receive(Received),
     /// Give the case a tier.
     AssignTier(TierAssigned),
+    /// Record the case's number in Delius.
+    RecordCrn(CrnRecorded),
     /// Give a case that has no primary POM to one.
     Allocate(Allocate),
     /// Give the case to another primary POM.
@@ -77,6 +79,7 @@ impl Command {
             Self::AllocateCoworker(allocate) => Some(&allocate.prison),
             Self::Receive(_)
             | Self::AssignTier(_)
+            | Self::RecordCrn(_)
             | Self::Deallocate(_)
             | Self::EndPomRole(_)
             | Self::RemoveCoworker
@@ -102,7 +105,8 @@ impl Command {
             Self::AssignTier(tier) => tier.prison.as_ref(),
             Self::Allocate(allocate) => Some(&allocate.prison),
             Self::AllocateWithTier(both) => Some(&both.allocate.prison),
-            Self::Reallocate(_)
+            Self::RecordCrn(_)
+            | Self::Reallocate(_)
             | Self::Deallocate(_)
             | Self::EndPomRole(_)
             | Self::AllocateCoworker(_)
@@ -150,6 +154,7 @@ impl Command {
             Self::VoidEntries(void) => vec![("reason", &void.reason)],
             Self::Receive(_)
             | Self::AssignTier(_)
+            | Self::RecordCrn(_)
             | Self::Deallocate(_)
             | Self::EndPomRole(_)
             | Self::AllocateCoworker(_)

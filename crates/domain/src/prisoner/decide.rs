@@ -84,6 +84,7 @@ fn effect_of(
     Ok(Effect::Insert(match command {
         Command::Receive(received) => vec![PrisonerEvent::Received(received.clone())],
         Command::AssignTier(tier) => vec![PrisonerEvent::TierAssigned(tier.clone())],
+        Command::RecordCrn(recorded) => vec![PrisonerEvent::CrnRecorded(recorded.clone())],
         Command::Allocate(allocate) => vec![allocate_case(number, state, allocate, context)?],
         Command::Reallocate(reallocate) => vec![reallocate_case(number, state, reallocate, context)?],
         Command::AllocateWithTier(both) => allocate_with_tier(number, state, both, context)?,
@@ -138,6 +139,7 @@ fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Resul
     }
     match event {
         PrisonerEvent::TierAssigned(_)
+        | PrisonerEvent::CrnRecorded(_)
         | PrisonerEvent::CommunityManagerAssigned(_)
         | PrisonerEvent::HandoverPlanned(_)
         | PrisonerEvent::ResponsibilityOverridden(_)

@@ -21,6 +21,8 @@ event_types! {
     Received(Received),
     /// The case was given a tier.
     TierAssigned(TierAssigned),
+    /// The case's number in Delius was told.
+    CrnRecorded(CrnRecorded),
     /// A primary POM took a case that had none.
     AllocationMade(AllocationMade),
     /// The case went from one primary POM to another.
@@ -67,7 +69,8 @@ impl PrisonerEvent {
                 let tier_prison = merged.held.tier.as_ref().and_then(|tier| tier.prison.as_ref());
                 [merged.held.prison.as_ref(), tier_prison]
             }
-            Self::CommunityManagerAssigned(_)
+            Self::CrnRecorded(_)
+            | Self::CommunityManagerAssigned(_)
             | Self::CommunityManagerRemoved(_)
             | Self::HandoverPlanned(_)
             | Self::ResponsibilityOverridden(_)
@@ -86,6 +89,7 @@ impl PrisonerEvent {
             Self::PrisonerNumberRetired(retired) => Some(&retired.survivor),
             Self::Received(_)
             | Self::TierAssigned(_)
+            | Self::CrnRecorded(_)
             | Self::AllocationMade(_)
             | Self::Reallocated(_)
             | Self::Deallocated(_)
@@ -129,6 +133,7 @@ impl PrisonerEvent {
             }
             Self::Received(_)
             | Self::TierAssigned(_)
+            | Self::CrnRecorded(_)
             | Self::CommunityManagerAssigned(_)
             | Self::CommunityManagerRemoved(_)
             | Self::HandoverPlanned(_)
@@ -166,6 +171,7 @@ impl PrisonerEventType {
             | Self::PrisonerNumberRetired => true,
             Self::Received
             | Self::TierAssigned
+            | Self::CrnRecorded
             | Self::CommunityManagerAssigned
             | Self::CommunityManagerRemoved
             | Self::HandoverPlanned
@@ -224,6 +230,15 @@ pub struct TierAssigned {
     /// The prison that holds the case, so that it can be seen waiting there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prison: Option<PrisonCode>,
+}
+
+/// Data of [`PrisonerEvent::CrnRecorded`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CrnRecorded {
+    /// The case's number in Delius.
+    pub crn: Crn,
 }
 
 /// Data of [`PrisonerEvent::AllocationMade`].

@@ -7,7 +7,7 @@ use crate::prisoner::{HandoverPlanned, History, PrisonerEvent, State};
 /// Finds the same fact: the revision of the entry by which the case has already, at `at`, what an
 /// event would say from then on ("The same fact again" in `docs/domain.md`). Every member of their
 /// data is equal, but for the day on which a plan was calculated. `None` where the event says
-/// something new, or is not a reception, a tier, a COM, a plan or an override.
+/// something new, or is not a reception, a tier, a CRN, a COM, a plan or an override.
 ///
 /// A tier that names a prison says something new where the case is no longer there.
 #[must_use]
@@ -46,6 +46,7 @@ fn is_held(state: &State, event: &PrisonerEvent) -> bool {
     match event {
         PrisonerEvent::Received(received) => state.is_received(received),
         PrisonerEvent::TierAssigned(tier) => state.tier.as_ref() == Some(tier),
+        PrisonerEvent::CrnRecorded(recorded) => state.crn.as_ref() == Some(&recorded.crn),
         PrisonerEvent::CommunityManagerAssigned(manager) => {
             state.community_manager.as_ref().is_some_and(|role| role.manager == *manager)
         }

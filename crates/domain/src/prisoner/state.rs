@@ -158,6 +158,7 @@ impl State {
                     self.wait_if_received(at);
                 }
             }
+            PrisonerEvent::CrnRecorded(recorded) => self.crn = Some(recorded.crn.clone()),
             PrisonerEvent::AllocationMade(made) => self.hold(role(&made.pom, &made.prison)),
             PrisonerEvent::Reallocated(moved) => self.hold(role(&moved.pom_after, &moved.prison)),
             PrisonerEvent::Deallocated(ended) => {

@@ -15,6 +15,7 @@ impl PrisonerEvent {
             Self::Reallocated(moved) => Some(&moved.prison),
             Self::Received(_)
             | Self::TierAssigned(_)
+            | Self::CrnRecorded(_)
             | Self::Deallocated(_)
             | Self::CoworkerAllocated(_)
             | Self::CoworkerReallocated(_)
@@ -42,6 +43,7 @@ impl PrisonerEvent {
             Self::PrisonerNumberMerged(merged) => merged.held.arrangements.responsibility_override.clone(),
             Self::Received(_)
             | Self::TierAssigned(_)
+            | Self::CrnRecorded(_)
             | Self::AllocationMade(_)
             | Self::Reallocated(_)
             | Self::Deallocated(_)

@@ -19,7 +19,7 @@ use domain::{
     officer::{CommunityManager, PomKind, PomStatus, WorkingPattern},
     prison,
     prisoner::{
-        self, Allocate, AllocateCoworker, AllocateWithTier, ChoiceReasons, Command, Context, Deallocate,
+        self, Allocate, AllocateCoworker, AllocateWithTier, ChoiceReasons, Command, Context, CrnRecorded, Deallocate,
         DeallocationTrigger, EndPomRole, EntryVoided, History, OverrideReason, PrisonerEvent, PrisonerNumberRetired,
         Reallocate, Received, ReceptionReason, RecommendationPolicy, Release, ResponsibilityOverridden,
         ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, VoidEntries, decide, period_at,
@@ -162,6 +162,7 @@ pub fn command(words: &[&str]) -> Command {
         ["receive", prison, "moved"] => receive(prison, ReceptionReason::Transferred),
         ["tier", tier] => tier_command(tier, None),
         ["tier", tier, prison] => tier_command(tier, Some(code(prison))),
+        ["crn", crn] => Command::RecordCrn(CrnRecorded { crn: crn.parse().expect("a CRN") }),
         ["allocate", id] => allocate(id, lei(), &[]),
         ["allocate", id, "at", prison] => allocate(id, code(prison), &[]),
         ["allocate", id, "because", ref why @ ..] => allocate(id, lei(), why),

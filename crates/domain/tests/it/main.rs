@@ -1,6 +1,7 @@
 //! The rules of the domain, by example and by property.
 
 mod case;
+mod crn;
 mod documents;
 mod format;
 mod handover;

@@ -112,7 +112,7 @@ impl Auditor {
                 must(self.primary.is_none() && self.coworker.is_none())?;
                 self.retired = true;
             }
-            PrisonerEvent::EntryVoided(_) => {}
+            PrisonerEvent::CrnRecorded(_) | PrisonerEvent::EntryVoided(_) => {}
             // Each other event arranges something that a release ends and that has no rule of its
             // own. An event of another kind needs an arm.
             _ => self.arranged = true,

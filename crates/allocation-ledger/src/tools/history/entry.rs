@@ -59,6 +59,7 @@ pub(super) fn describe(event: &PrisonerEvent) -> EventSummary {
         PrisonerEvent::CoworkerDeallocated(ended) => {
             format!("Co-working POM at {} ended, {}: {}", ended.prison, pom(&ended.pom), cause(ended.trigger))
         }
+        PrisonerEvent::CrnRecorded(recorded) => format!("CRN recorded: {}", recorded.crn),
         PrisonerEvent::CommunityManagerAssigned(manager) => {
             remark("email", manager.email.clone());
             remark("team", manager.team.clone());
