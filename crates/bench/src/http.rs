@@ -6,7 +6,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Mutex, time::Duration};
 
-use allocation_ledger::{serve, shared_settings};
+use allocation_ledger::{look_up_settings::LookUpSettings, serve, shared_settings};
 use anyhow::{Context as _, bail};
 use domain::{caseload::TierWeights, identifier::PrisonerNumber};
 use tokio::{
@@ -41,6 +41,7 @@ pub(crate) async fn posts_and_gets(
         sign_on: serve::SignOnSettings::default(),
         tls: serve::ServerTlsSettings::default(),
         message_queue: shared_settings::MessageQueueSettings::default(),
+        look_ups: LookUpSettings::default(),
         publisher: serve::PublisherSettings::default(),
         audit: serve::AuditSettings::default(),
         access_log: serve::AccessLogSettings::default(),

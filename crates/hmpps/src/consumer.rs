@@ -14,7 +14,6 @@ use std::{
 };
 
 use aws_sdk_sqs::types::Message;
-use domain::identifier::PrisonerNumber;
 use event_log::{LogError, SharedLog};
 use futures::{
     FutureExt as _,
@@ -385,16 +384,16 @@ impl Drop for RetriedNow<'_> {
     }
 }
 
-/// The people that a message is about, by their numbers.
-fn people(message: &Message) -> BTreeSet<PrisonerNumber> {
+/// The people that a message is about, by their numbers and those of their cases in Delius.
+fn people(message: &Message) -> BTreeSet<String> {
     let read = Notification::read(message.body.as_deref().unwrap_or_default());
-    read.map(|notification| notification.fact.numbers().cloned().collect()).unwrap_or_default()
+    read.map(|notification| notification.fact.turn_keys().into_iter().collect()).unwrap_or_default()
 }
 
 /// The turns of messages about the same people.
 #[derive(Default)]
 struct Turns {
-    last: HashMap<PrisonerNumber, oneshot::Receiver<()>>,
+    last: HashMap<String, oneshot::Receiver<()>>,
 }
 
 /// The turn of a message with each of the people that it is about: it begins when those before have
@@ -407,7 +406,7 @@ struct Turn {
 
 impl Turns {
     /// Takes all turns of a message at once, so that no two messages wait for each other.
-    fn take(&mut self, people: BTreeSet<PrisonerNumber>) -> Turn {
+    fn take(&mut self, people: BTreeSet<String>) -> Turn {
         let mut turn = Turn::default();
         for person in people {
             let (ends, ended) = oneshot::channel();
@@ -436,8 +435,8 @@ impl Turn {
 mod tests {
     use super::*;
 
-    fn people(numbers: &[&str]) -> BTreeSet<PrisonerNumber> {
-        numbers.iter().map(|number| number.parse().expect("a number")).collect()
+    fn people(numbers: &[&str]) -> BTreeSet<String> {
+        numbers.iter().map(ToString::to_string).collect()
     }
 
     #[test]

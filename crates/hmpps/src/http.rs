@@ -18,7 +18,7 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::{Intake, Outage, ParkedMessage, WatchedQueue, queue_admin};
+use crate::{Intake, Outage, ParkReason, ParkedMessage, WatchedQueue, queue_admin};
 
 /// Every route about parked messages.
 fn routes() -> GuardedRouter<Intake> {
@@ -43,7 +43,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(ProblemDocument, Cursor)))]
+#[openapi(components(schemas(ProblemDocument, Cursor, ParkReason)))]
 struct Description;
 
 /// Which messages.
@@ -51,6 +51,9 @@ struct Description;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ParkedQuery {
+    /// Those that wait for this reason. Where it is absent, those that wait for any but `DELETION`:
+    /// what other services delete is a list of its own.
+    reason: Option<ParkReason>,
     /// The page after this one: from the `Link` header of an answer.
     after: Option<Cursor>,
     /// At most so many, 1 to 1000; 50 where it is absent.
@@ -68,8 +71,8 @@ struct WaitingMessage {
     /// Its type, where it can be read.
     #[schema(required)]
     event_type: Option<String>,
-    /// `UNREADABLE`, `REFUSED`, `NEEDS_DECISION` or `FAILED`. `allocation-ledger integration
-    /// parked` has the sentence, which may name a person.
+    /// `UNREADABLE`, `REFUSED`, `NEEDS_DECISION`, `DELETION` or `FAILED`. `allocation-ledger
+    /// integration parked` has the sentence, which may name a person.
     reason: String,
     /// When it was parked first.
     parked_at: DateTime<Utc>,
@@ -113,7 +116,8 @@ async fn list_parked_messages(
     let after = query.after.as_ref().map(Cursor::key).transpose()?;
     let rows = query.limit.rows();
     let more = i64::try_from(rows + 1).unwrap_or(i64::MAX);
-    let mut parked = intake.parked().list(after.as_ref(), more).await.map_err(|error| out_of_reach(&error.into()))?;
+    let mut parked =
+        intake.parked().list(query.reason, after.as_ref(), more).await.map_err(|error| out_of_reach(&error.into()))?;
     let is_last_page = parked.len() <= rows;
     parked.truncate(rows);
     let last = parked.last().filter(|_| !is_last_page);

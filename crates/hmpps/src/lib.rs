@@ -8,6 +8,7 @@
 //! | how is it recorded once, or parked? | `intake` |
 //! | where do parked messages wait? | `parked`, `schema` |
 //! | which messages are decided again when an earlier one comes late? | `passed` |
+//! | what does a message about a case in Delius mean? | `inquiry` |
 //! | what do other services know of a person? | `lookup` |
 //! | why is nothing taken in for now? | `outage` |
 //! | how are messages received and deleted? | `consumer`, `queue` |
@@ -28,6 +29,7 @@ mod background_follower;
 mod consumer;
 mod dead_letters;
 mod http;
+mod inquiry;
 mod intake;
 mod lookup;
 mod metrics;
@@ -51,7 +53,9 @@ pub use lookup::{
     CaseRecord, ClientCredentials, LookUpAddresses, LookUpClient, LookUpError, LookUpService, LookUps, PrisonerRecord,
     TierRecord, TierVersion,
 };
-pub use notification::{Fact, Movement, Notification, READ_TYPES, Unreadable};
+pub use notification::{
+    Deletion, DeletionReason, DeliusFact, Fact, Movement, Notification, PrisonerUpdate, READ_TYPES, Unreadable,
+};
 pub use outage::Outage;
 pub use parked::{ParkedMessage, ParkedMessages};
 pub use plan::{IntakeOutcome, MessagePlan, ParkReason, PassReason, plan};

@@ -86,33 +86,38 @@ impl ParkedMessages {
         Ok(())
     }
 
-    /// The messages that wait, the oldest first, after the one with this key, which need not wait
-    /// any more.
+    /// The messages that wait for this reason, the oldest first, after the one with this key, which
+    /// need not wait any more. Without a reason those that wait for any but a deletion: what other
+    /// services delete is a list of its own.
     ///
     /// # Errors
     /// The database is out of reach.
     pub async fn list(
         &self,
+        reason: Option<ParkReason>,
         after: Option<&(DateTime<Utc>, String)>,
         rows: i64,
     ) -> Result<Vec<ParkedMessage>, sqlx::Error> {
         const SQL: &str = "SELECT id, event_type, reason, detail, parked_at, tries FROM integration.parked_message
-            WHERE dismissed_at IS NULL AND ($1::timestamptz IS NULL OR (parked_at, id) > ($1, $2))
+            WHERE dismissed_at IS NULL AND coalesce(reason = $4, reason <> 'DELETION') AND ($1::timestamptz IS NULL OR (parked_at, id) > ($1, $2))
             ORDER BY parked_at, id LIMIT $3";
         let (after_at, after_id) = after.map(|(at, id)| (*at, id.as_str())).unzip();
-        let listing = sqlx::query(SQL).bind(after_at).bind(after_id).bind(rows);
+        let listing = sqlx::query(SQL).bind(after_at).bind(after_id).bind(rows).bind(reason.map(ParkReason::word));
         let rows = within(listing.fetch_all(&self.database)).await?;
         rows.iter().map(read).collect()
     }
 
-    /// How many wait.
+    /// How many wait: those of the list without a reason, and those about deletions.
     ///
     /// # Errors
     /// The database is out of reach.
-    pub async fn count(&self) -> Result<u64, sqlx::Error> {
-        const SQL: &str = "SELECT count(*) FROM integration.parked_message WHERE dismissed_at IS NULL";
-        let count: i64 = within(sqlx::query_scalar(SQL).fetch_one(&self.database)).await?;
-        Ok(count.unsigned_abs())
+    pub async fn count(&self) -> Result<(u64, u64), sqlx::Error> {
+        const SQL: &str =
+            "SELECT count(*) FILTER (WHERE reason <> 'DELETION'), count(*) FILTER (WHERE reason = 'DELETION')
+            FROM integration.parked_message WHERE dismissed_at IS NULL";
+        let counting = sqlx::query_as::<_, (i64, i64)>(SQL);
+        let (messages, deletions) = within(counting.fetch_one(&self.database)).await?;
+        Ok((messages.unsigned_abs(), deletions.unsigned_abs()))
     }
 
     /// Whether a message has a row: it waits, or was dismissed.

@@ -4,15 +4,20 @@
 //! The queues are those of `moto` (see `support::estate`).
 
 mod audit;
+mod crn_map;
 mod day;
 mod dead_letters;
+mod deletions;
 mod delivery;
 mod late;
+mod look_up_failures;
+mod look_ups;
 mod outages;
 mod parked;
 mod publisher;
 mod random;
 mod rights;
+mod updates;
 
 use serde_json::{Value, json};
 
@@ -20,16 +25,31 @@ use crate::support::{
     Program,
     estate::{Estate, QUEUE},
     ledger::Ledger,
+    look_up_services::LookUpServices,
 };
 
 const RELEASED: &str = "prisoner-offender-search.prisoner.released";
 const RECEIVED: &str = "prisoner-offender-search.prisoner.received";
 const MERGED: &str = "prison-offender-events.prisoner.merged";
 const BOOKING_MOVED: &str = "prison-offender-events.prisoner.booking.moved";
+const TIER_CHANGED: &str = "tier.calculation.changed";
+const COM_CHANGED: &str = "OFFENDER_MANAGER_CHANGED";
 
 /// A ledger with all roles that takes in the messages of a queue.
 async fn serve(estate: &Estate) -> Ledger {
     Ledger::start_all_roles_in(&estate.environment(), &serve_arguments()).await
+}
+
+/// As [`serve`], with services that it asks what messages do not say.
+async fn serve_asking(estate: &Estate, services: &LookUpServices) -> Ledger {
+    let variables = services.environment();
+    let environment = asking(estate.environment(), &variables);
+    Ledger::start_all_roles_in(&environment, &serve_arguments()).await
+}
+
+/// An environment with that of services which are asked.
+fn asking<'a>(environment: [(&'a str, &'a str); 4], services: &'a [(&str, String)]) -> Vec<(&'a str, &'a str)> {
+    environment.into_iter().chain(services.iter().map(|(name, value)| (*name, value.as_str()))).collect()
 }
 
 /// The arguments that name the queue.
@@ -55,6 +75,26 @@ fn merger(kept: &str, removed: &str, day: u8) -> Value {
         "additionalInformation":
             {"bookingId": "1221664", "nomsNumber": kept, "removedNomsNumber": removed, "reason": "MERGE"},
     })
+}
+
+/// As the tier service publishes it, with a link to its own address.
+fn tier_changed(crn: &str) -> Value {
+    tier_changed_at(crn, "https://hmpps-tier.hmpps.service.justice.gov.uk")
+}
+
+fn tier_changed_at(crn: &str, address: &str) -> Value {
+    let id = "56796cab-0000-4000-8000-000000000001";
+    json!({
+        "eventType": TIER_CHANGED, "version": 3, "description": "Tier calculation resulted in an updated tier value",
+        "occurredAt": "2026-03-02T09:06:41.820888194Z", "detailUrl": format!("{address}/v3/crn/{crn}/tier/{id}"),
+        "additionalInformation": {"calculationId": id},
+        "personReference": {"identifiers": [{"type": "CRN", "value": crn}]},
+    })
+}
+
+/// As Delius publishes it on the older topic: not in the envelope of the others.
+fn com_changed(crn: &str) -> Value {
+    json!({"eventType": COM_CHANGED, "offenderId": 2500011641_u64, "crn": crn, "sourceId": 2500428188_u64})
 }
 
 /// A body of SQS with a message that has an id of SNS.

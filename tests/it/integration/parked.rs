@@ -14,7 +14,7 @@ use crate::support::{
     run,
 };
 
-async fn tool(ledger: &Ledger, arguments: &[&str]) -> String {
+pub(super) async fn tool(ledger: &Ledger, arguments: &[&str]) -> String {
     let stores = ledger.database.arguments();
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     let arguments = [&["integration"], arguments, &stores].concat();

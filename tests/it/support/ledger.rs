@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
-use super::{Client, HttpAnswer, Program, TestDatabase, database, whole_log::read_stored};
+use super::{Client, HttpAnswer, Program, TestDatabase, database, eventually, whole_log::read_stored};
 
 /// A prison on OMiC since 2019, with four POMs.
 pub const PRISON: &str = "LEI";
@@ -166,6 +166,17 @@ impl Ledger {
     /// The current state of a case.
     pub async fn state(&self, number: &str) -> prisoner::State {
         history(number, self.case_events(number).await).state()
+    }
+
+    /// Waits until the views have come to the end of the log.
+    pub async fn wait_for_views(&self) {
+        let head = self.event_count().await.to_string();
+        let headers = [("Ledger-Position-At-Least", head.as_str())];
+        let are_there = async || {
+            let answer = self.client().send(Method::GET, "/projections", &headers, None).await;
+            answer.status.is_success().then_some(())
+        };
+        eventually("the views at the end of the log", are_there).await;
     }
 
     /// Waits until the log has not grown for a moment longer than a policy takes, and returns its

@@ -42,6 +42,7 @@ mod event_store;
 pub mod exported_file;
 pub mod fake_clock;
 pub mod ledger;
+pub mod look_up_services;
 pub mod made_up_events;
 mod program;
 pub mod projections;

@@ -88,9 +88,11 @@ pub(super) fn messages(
             let help =
                 "1 while no messages of HMPPS are received, because the queue or a store is away or the intake ended";
             let mut samples = vec![sample("ledger_messages_waiting", help, f64::from(u8::from(!is_receiving)))];
-            if let Ok(count) = parked.count().await {
-                let help = "Messages of HMPPS that wait for a person";
-                samples.push(sample("ledger_messages_parked", help, count as f64));
+            if let Ok((messages, deletions)) = parked.count().await {
+                let help = "Messages of HMPPS that wait for a person, those about deletions left out";
+                samples.push(sample("ledger_messages_parked", help, messages as f64));
+                let help = "Messages about people whose data other services have deleted, and that wait for a person";
+                samples.push(sample("ledger_deletions_parked", help, deletions as f64));
             }
             samples
         }

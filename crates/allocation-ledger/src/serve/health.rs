@@ -152,7 +152,7 @@ pub(super) fn with_messages(
         async move {
             // A Postgres that has vanished must not make the component look down.
             match timeout(PARKED_COUNT_TIME_MAX, parked.count()).await {
-                Ok(Ok(count)) => component.with("parked", count),
+                Ok(Ok((messages, _))) => component.with("parked", messages),
                 Ok(Err(_)) | Err(_) => component,
             }
         }

@@ -141,7 +141,7 @@ impl ServingLedger {
             wiring = wiring.with_command()?;
         }
         if let (true, Some(views)) = (settings.role.integrates(), &views) {
-            wiring = wiring.with_messages(views).await.with_publisher(views).await?.with_audit(views).await;
+            wiring = wiring.with_messages(views).await?.with_publisher(views).await?.with_audit(views).await;
         }
         if let (true, Some(views)) = (settings.role.projects(), &views) {
             wiring = wiring.with_projector(views);

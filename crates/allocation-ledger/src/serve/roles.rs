@@ -117,13 +117,17 @@ impl<'a> Wiring<'a> {
     }
 
     /// Takes in the messages of HMPPS, if a queue is named, and shows those that wait for a person.
-    pub(super) async fn with_messages(mut self, database: &PgPool) -> Self {
+    ///
+    /// # Errors
+    /// The settings of look-ups are not usable.
+    pub(super) async fn with_messages(mut self, database: &PgPool) -> anyhow::Result<Self> {
         let log = &self.log.log;
         let service = self.roles.service.clone();
         let service = service
             .unwrap_or_else(|| command::Service::new(Arc::clone(log), self.settings.commands.command_settings()));
         let parked = hmpps::ParkedMessages::new(database.clone());
-        let intake = hmpps::Intake::new(service, parked.clone());
+        let look_ups = self.settings.look_ups.open()?;
+        let intake = hmpps::Intake::new(service, parked.clone(), read_only(database), look_ups);
         self.metrics.register(|registry| intake.register_metrics(registry));
         let queue = self.settings.message_queue.open().await;
         self.router = self.router.merge(hmpps::router(intake.clone(), queue.clone()));
@@ -141,7 +145,7 @@ impl<'a> Wiring<'a> {
                 }
                 Ok(())
             }));
-            return self;
+            return Ok(self);
         };
         let consumer = hmpps::Consumer::new(queue, intake, Arc::clone(log));
         let (status, queue_state) = (consumer.status(), consumer.queue_state());
@@ -154,7 +158,7 @@ impl<'a> Wiring<'a> {
         gauges::message_queue(&self.metrics, Some(&queue_state));
         self.health = with_messages(self.health, parked, (status, queue_state), worker.failure());
         self.roles.workers.push(worker);
-        self
+        Ok(self)
     }
 
     /// Publishes domain events, where a topic is named or in shadow mode.

@@ -11,7 +11,7 @@ use domain::{caseload::TierWeights, prisoner::SuggestionSettings};
 use http_api::TrustedProxies;
 
 use super::{AccessLogSettings, AuditSettings, PublisherSettings, ServerTlsSettings, SignOnSettings};
-use crate::shared_settings;
+use crate::{look_up_settings::LookUpSettings, shared_settings};
 
 /// The default for how far the views may be behind the log. They follow within milliseconds; a
 /// rebuild swaps them within a second, and a projector takes over from another within some ten
@@ -56,6 +56,9 @@ pub struct ServeSettings {
     /// The messages that are taken in.
     #[command(flatten)]
     pub message_queue: shared_settings::MessageQueueSettings,
+    /// The services that are asked what messages do not say.
+    #[command(flatten)]
+    pub look_ups: LookUpSettings,
     /// Which domain events it publishes.
     #[command(flatten)]
     pub publisher: PublisherSettings,

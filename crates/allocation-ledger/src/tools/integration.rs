@@ -5,14 +5,15 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
 use command::Service;
 use domain::{identifier::PrisonerNumber, london, text::Visible};
-use hmpps::{Intake, ParkedMessage, ParkedMessages, WatchedQueue};
+use hmpps::{Intake, ParkReason, ParkedMessage, ParkedMessages, WatchedQueue};
 use serde_json::json;
 
 use super::{integration_status, publishing, read_recording::record_read};
 use crate::{
+    look_up_settings::LookUpSettings,
     shared_settings::{CommandSettings, MessageQueueSettings, StoreSettings},
     stdout::{print_line, table},
-    stores::Stores,
+    stores::{Stores, read_only},
 };
 
 /// Messages that are listed at a time.
@@ -39,6 +40,9 @@ pub enum IntegrationCommand {
 /// The settings of `integration parked`.
 #[derive(Debug, Args)]
 pub struct ListParkedSettings {
+    /// List the messages about people whose data other services have deleted, instead of the others
+    #[arg(long)]
+    deletions: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -59,6 +63,9 @@ pub struct RetrySettings {
     /// How commands are decided.
     #[command(flatten)]
     commands: CommandSettings,
+    /// The services that are asked what messages do not say.
+    #[command(flatten)]
+    look_ups: LookUpSettings,
 }
 
 /// The settings of `integration dismiss`.
@@ -100,7 +107,8 @@ pub async fn run(command: &IntegrationCommand) -> anyhow::Result<()> {
 
 async fn list(settings: &ListParkedSettings) -> anyhow::Result<()> {
     Stores::with_existing(&settings.stores, async |stores| {
-        let messages = all_parked(stores).await?;
+        let reason = settings.deletions.then_some(ParkReason::Deletion);
+        let messages = all_parked(stores, reason).await?;
         let named = messages.iter().flat_map(|message| PrisonerNumber::all_in(&message.detail));
         record_read(Some(&stores.views), "integration parked", Shown::prisoners(&named.collect::<Vec<_>>())).await;
         if settings.json {
@@ -119,9 +127,10 @@ async fn list(settings: &ListParkedSettings) -> anyhow::Result<()> {
 async fn retry(settings: &RetrySettings) -> anyhow::Result<()> {
     Stores::with_existing(&settings.stores, async |stores| {
         let service = Service::new(std::sync::Arc::clone(&stores.log), settings.commands.command_settings());
-        let intake = Intake::new(service, ParkedMessages::new(stores.views.clone()));
+        let parked = ParkedMessages::new(stores.views.clone());
+        let intake = Intake::new(service, parked, read_only(&stores.views), settings.look_ups.open()?);
         let ids = match &settings.ids[..] {
-            [] => all_parked(stores).await?.into_iter().map(|message| message.id).collect(),
+            [] => all_parked(stores, None).await?.into_iter().map(|message| message.id).collect(),
             ids => ids.to_vec(),
         };
         let mut failures = Vec::new();
@@ -161,13 +170,13 @@ async fn open_queue(settings: &MessageQueueSettings) -> anyhow::Result<WatchedQu
     settings.open().await.context("name the queue with --domain-events-queue")
 }
 
-/// All messages that wait.
-async fn all_parked(stores: &Stores) -> anyhow::Result<Vec<ParkedMessage>> {
+/// All messages that wait for a reason; for any but a deletion where it is absent.
+async fn all_parked(stores: &Stores, reason: Option<ParkReason>) -> anyhow::Result<Vec<ParkedMessage>> {
     let parked = ParkedMessages::new(stores.views.clone());
     let mut messages: Vec<ParkedMessage> = Vec::new();
     loop {
         let after = messages.last().map(ParkedMessage::key);
-        let page = parked.list(after.as_ref(), PAGE_ROWS).await;
+        let page = parked.list(reason, after.as_ref(), PAGE_ROWS).await;
         let page = page.context(
             "read the parked messages: is this ledger of an earlier version? `allocation-ledger serve` prepares it",
         )?;

@@ -64,18 +64,21 @@ pub(super) async fn show(settings: &IntegrationStatusSettings) -> anyhow::Result
         None => None,
     };
     Stores::with_existing(&settings.stores, async |stores| {
-        let parked = ParkedMessages::new(stores.views.clone()).count().await.context("count the parked messages")?;
+        let counting = ParkedMessages::new(stores.views.clone());
+        let (parked, deletions) = counting.count().await.context("count the parked messages")?;
         let publisher = read_publisher(stores).await?;
         let audit = read_audit(stores).await?;
         if settings.json {
             let (publisher, audit) = (publisher.as_ref().map(publisher_document), audit.as_ref().map(audit_document));
-            let document = json!({"queue": queue, "parked": parked, "publisher": publisher, "audit": audit});
+            let document = json!({
+                "queue": queue, "parked": parked, "deletions": deletions, "publisher": publisher, "audit": audit,
+            });
             return print_line(&document.to_string());
         }
         let lines = [
             publisher.map_or_else(|| "No publisher has begun.".to_owned(), publisher_text),
             queue.map_or_else(|| "No queue is named.".to_owned(), queue_text),
-            format!("Messages that wait for a person: {parked}"),
+            format!("Messages that wait for a person: {parked}; about deletions: {deletions}"),
             audit.map_or_else(|| "Nothing is sent to the audit queue.".to_owned(), audit_text),
         ];
         print_line(&Visible(&lines.join("\n")).to_string())

@@ -66,7 +66,7 @@ pub async fn run(settings: &PrepareSettings) -> anyhow::Result<()> {
         )?;
     }
     print_line(
-        "Make a login for each service: CREATE ROLE … LOGIN PASSWORD '…' IN ROLE ledger_append, or ledger_project, or ledger_read; for the integration service, IN ROLE ledger_append, ledger_integrate, and to publish ledger_read.",
+        "Make a login for each service: CREATE ROLE … LOGIN PASSWORD '…' IN ROLE ledger_append, or ledger_project, or ledger_read; for the integration service, IN ROLE ledger_append, ledger_integrate, ledger_read.",
     )
 }
 

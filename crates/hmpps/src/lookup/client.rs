@@ -139,7 +139,7 @@ impl LookUpClient {
     }
 
     /// Asks a service for what is at the path of these segments below its address; `None` where it
-    /// says that nothing is (404). What passes in a moment is tried again.
+    /// says that nothing is (404). Tries again where a failure may pass in a moment.
     ///
     /// # Errors
     /// [`LookUpError`].
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_logged_of_a_client_has_no_secret() {
+    fn a_logged_client_shows_no_secret() {
         let client = client("https://sign-in.example/auth", "https://tiers.example").expect("a client");
         assert!(!format!("{client:?}").contains("\"secret\""), "{client:?}");
     }

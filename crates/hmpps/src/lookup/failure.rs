@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 
-/// The failure of a look-up. It names a service and a kind, and may be shown to anybody.
+/// The failure of a look-up. It names a service and a kind, and so may be logged and shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookUpError {
     /// The service gives no answer for now: the same look-up must be tried again.

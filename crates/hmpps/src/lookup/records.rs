@@ -174,6 +174,14 @@ impl PrisonerRecord {
         self.prison_id.as_deref() == Some("OUT")
     }
 
+    /// Whether the legal status is one with which a person has no POM. An unknown one says nothing.
+    #[must_use]
+    pub fn is_out_of_scope(&self) -> bool {
+        const IN_SCOPE: [&str; 5] =
+            ["SENTENCED", "INDETERMINATE_SENTENCE", "RECALL", "IMMIGRATION_DETAINEE", "UNKNOWN"];
+        self.legal_status.as_deref().is_some_and(|status| !IN_SCOPE.contains(&status))
+    }
+
     /// Sentence facts with those in place that prisoner search tells, and without a day on which
     /// they were calculated.
     #[must_use]

@@ -94,7 +94,7 @@ impl TokenSource {
         let response = http.execute(request).await?;
         match response.status() {
             StatusCode::OK => {}
-            // What is wrong is the ledger's own setting, whatever message asks.
+            // A setting of the ledger is wrong, whatever message asks.
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => {
                 let status = response.status().as_u16();
                 return Err(TryError::Unavailable(format!("gives no token: status {status}")));

@@ -20,7 +20,7 @@ use event_log::request_digest;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
-use crate::{serve, shared_settings, temporary_directory::temporary_directory};
+use crate::{look_up_settings::LookUpSettings, serve, shared_settings, temporary_directory::temporary_directory};
 
 /// Namespace of the demonstration's command ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6a1d_9c70_51b7_4b0e_8f0b_9d7c_3e5a_d001);
@@ -53,6 +53,7 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
         sign_on: serve::SignOnSettings::default(),
         tls: serve::ServerTlsSettings::default(),
         message_queue: shared_settings::MessageQueueSettings::default(),
+        look_ups: LookUpSettings::default(),
         publisher: serve::PublisherSettings::default(),
         audit: serve::AuditSettings::default(),
         access_log: serve::AccessLogSettings::default(),

@@ -3,22 +3,23 @@
 //! The ids of its commands are derived from the message's, so that a message that comes again, or
 //! to two consumers, records nothing twice.
 
+mod finding;
+mod recording;
+
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use command::{Clock, CommandError, MergeRequest, Outcome, Request, RequestDigest, Service};
-use domain::{
-    Command, Confinement, Rule,
-    event::RecordedBy,
-    identifier::{CommandId, PrisonerNumber},
-};
-use event_log::{error_chain, request_digest};
+use command::{Clock, Service};
+use domain::identifier::PrisonerNumber;
 use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
-use serde::Serialize;
-use uuid::{Uuid, uuid};
+use sqlx::PgPool;
+use uuid::Uuid;
 
+use self::recording::{MessageCommand, NAMESPACE, TOLD_OPERATIONS, command_id, failed};
 use crate::{
+    inquiry::Inquiry,
+    lookup::LookUps,
     metrics::IntakeMetrics,
     notification::{Fact, Notification, Unreadable},
     outage::Outage,
@@ -26,12 +27,6 @@ use crate::{
     passed::{PassedMessage, PassedMessages},
     plan::{IntakeOutcome, MessagePlan, ParkReason, PassReason, plan},
 };
-
-/// The name space of the ids of commands that messages make.
-const NAMESPACE: Uuid = uuid!("5c0b9a55-6d5e-4c8e-9b0a-1f1b5f0f2c55");
-
-/// The operations of commands that a message may make, which tell their ids apart.
-const OPERATIONS: [&str; 4] = ["receive", "release", "transfer", "merge"];
 
 /// How far a message's time may be ahead of this machine's clock, which may be slow. It then
 /// counts as now.
@@ -47,6 +42,7 @@ struct IntakeInner {
     service: Service,
     parked: ParkedMessages,
     passed: PassedMessages,
+    inquiry: Inquiry,
     metrics: IntakeMetrics,
 }
 
@@ -54,14 +50,20 @@ struct IntakeInner {
 enum Decision {
     Done(IntakeOutcome),
     Park(ParkReason, String),
+    /// Passed over, and to be decided again later: the message does not tell by itself of this
+    /// person, whom the ledger does not know, or another message may say it better.
+    Later(PrisonerNumber, PassReason),
 }
 
 impl Intake {
-    /// Takes in messages by a command side.
+    /// Takes in messages by a command side. `views` are asked whose case a CRN is, and other
+    /// services what messages do not say; without them such messages are passed over.
     #[must_use]
-    pub fn new(service: Service, parked: ParkedMessages) -> Self {
+    pub fn new(service: Service, parked: ParkedMessages, views: PgPool, look_ups: Option<LookUps>) -> Self {
         let passed = PassedMessages::new(parked.database().clone());
-        Self { inner: Arc::new(IntakeInner { service, parked, passed, metrics: IntakeMetrics::default() }) }
+        let inquiry = Inquiry::new(service.clone(), views, look_ups);
+        let metrics = IntakeMetrics::default();
+        Self { inner: Arc::new(IntakeInner { service, parked, passed, inquiry, metrics }) }
     }
 
     /// Adds the counts of messages to a registry.
@@ -124,6 +126,7 @@ impl Intake {
         }
         match self.decide_and_follow(read, body).await? {
             Decision::Done(taken_in) => Ok(taken_in),
+            Decision::Later(_, why) => Ok(IntakeOutcome::PassedOver(why)),
             Decision::Park(reason, detail) => {
                 let event_type = match read {
                     Ok(notification) => Some(notification.event_type.as_str()),
@@ -136,16 +139,16 @@ impl Intake {
     }
 
     async fn try_again(&self, claim: ParkedClaim) -> Result<IntakeOutcome, Outage> {
-        match self.decide_and_follow(&Notification::read(&claim.body), &claim.body).await? {
-            Decision::Done(taken_in) => {
-                claim.remove().await?;
-                Ok(taken_in)
-            }
+        let taken_in = match self.decide_and_follow(&Notification::read(&claim.body), &claim.body).await? {
+            Decision::Done(taken_in) => taken_in,
+            Decision::Later(_, why) => IntakeOutcome::PassedOver(why),
             Decision::Park(reason, detail) => {
                 claim.note_try(reason, &detail).await?;
-                Ok(IntakeOutcome::Parked)
+                return Ok(IntakeOutcome::Parked);
             }
-        }
+        };
+        claim.remove().await?;
+        Ok(taken_in)
     }
 
     async fn park(&self, parked: &NewParked<'_>) -> Result<(), Outage> {
@@ -162,31 +165,47 @@ impl Intake {
             Err(unreadable) => return Ok(Decision::Park(ParkReason::Unreadable, unreadable.problem.clone())),
         };
         let decided = self.decide_or_park(notification).await?;
-        match decided {
+        match &decided {
             Decision::Done(IntakeOutcome::Recorded) => self.decide_passed(&notification.fact).await?,
-            Decision::Done(IntakeOutcome::PassedOver(why)) if notification.fact.may_mean_more_later(why) => {
-                return self.keep_passed(notification, body).await;
+            Decision::Done(IntakeOutcome::PassedOver(why)) if notification.fact.may_mean_more_later(*why) => {
+                let numbers = notification.fact.number_texts();
+                return self.keep_passed(notification, body, &numbers, decided).await;
             }
-            _ => {}
+            Decision::Later(number, _) => {
+                let numbers = [number.to_string()];
+                return self.keep_passed(notification, body, &numbers, decided).await;
+            }
+            Decision::Done(_) | Decision::Park(..) => {}
         }
         Ok(decided)
     }
 
-    /// Keeps a message that was passed over, for an earlier one that comes late.
-    async fn keep_passed(&self, notification: &Notification, body: &str) -> Result<Decision, Outage> {
+    /// Keeps a message about these people that was passed over, for an earlier one that comes late.
+    async fn keep_passed(
+        &self,
+        notification: &Notification,
+        body: &str,
+        numbers: &[String],
+        decided: Decision,
+    ) -> Result<Decision, Outage> {
         let at = match &notification.fact {
             Fact::Merged { .. } => None,
             fact => fact.occurred_at(),
         };
-        let (id, numbers) = (notification.message_id.to_string(), notification.fact.number_texts());
-        self.inner.passed.keep(&id, &numbers, at, body).await?;
+        let id = notification.message_id.to_string();
+        self.inner.passed.keep(&id, numbers, at, body).await?;
+        if let Decision::Later(number, _) = &decided
+            && !self.is_ripe(&notification.fact, number).await?
+        {
+            return Ok(decided);
+        }
         // Once more: the earlier one may have been recorded in between, and has not found this one.
         let decided = self.decide_or_park(notification).await?;
         if matches!(decided, Decision::Done(IntakeOutcome::Recorded)) {
             self.decide_passed(&notification.fact).await?;
         }
-        if !matches!(decided, Decision::Done(IntakeOutcome::PassedOver(_))) {
-            self.inner.passed.remove(&id, &numbers).await?;
+        if !matches!(decided, Decision::Done(IntakeOutcome::PassedOver(_)) | Decision::Later(..)) {
+            self.inner.passed.remove(&id, numbers).await?;
         }
         Ok(decided)
     }
@@ -198,7 +217,7 @@ impl Intake {
         self.inner.parked.forget_dismissed().await?;
         let mut last = String::new();
         for (number, passed) in self.inner.passed.about_next(after).await? {
-            if let Some(recorded) = self.decide_again(&passed).await? {
+            if let Some(recorded) = self.decide_again(&number, &passed).await? {
                 self.decide_passed(&recorded).await?;
             }
             last = number;
@@ -214,18 +233,29 @@ impl Intake {
             let Some(at) = fact.occurred_at() else { continue };
             for number in fact.numbers() {
                 for passed in self.inner.passed.since(number, at).await? {
-                    to_follow.extend(self.decide_again(&passed).await?);
+                    to_follow.extend(self.decide_again(number.as_str(), &passed).await?);
                 }
             }
         }
         Ok(())
     }
 
-    /// Decides again on a message that was passed over. Answers its fact if that is recorded.
-    async fn decide_again(&self, passed: &PassedMessage) -> Result<Option<Fact>, Outage> {
+    /// Decides again on a message about a number that was passed over. Answers its fact if that is
+    /// recorded.
+    async fn decide_again(&self, number: &str, passed: &PassedMessage) -> Result<Option<Fact>, Outage> {
         let Ok(notification) = Notification::read(&passed.body) else { return Ok(None) };
+        let is_looked_up = matches!(notification.fact, Fact::InDelius(_) | Fact::Updated(_));
+        // The other services need not be asked before that can change anything.
+        if is_looked_up
+            && let Ok(number) = number.parse()
+            && !self.is_ripe(&notification.fact, &number).await?
+        {
+            return Ok(None);
+        }
         let is_recorded = match self.decide_or_park(&notification).await? {
-            Decision::Done(IntakeOutcome::PassedOver(_)) => return Ok(None),
+            // The newest was looked up, and the ledger has it.
+            Decision::Done(IntakeOutcome::PassedOver(PassReason::AlreadyHeld)) if is_looked_up => false,
+            Decision::Done(IntakeOutcome::PassedOver(_)) | Decision::Later(..) => return Ok(None),
             Decision::Done(_) => true,
             Decision::Park(reason, detail) => {
                 let event_type = Some(notification.event_type.as_str());
@@ -234,7 +264,9 @@ impl Intake {
                 false
             }
         };
-        self.inner.passed.remove(&passed.id, &notification.fact.number_texts()).await?;
+        let mut numbers = notification.fact.number_texts();
+        numbers.push(number.to_owned());
+        self.inner.passed.remove(&passed.id, &numbers).await?;
         Ok(is_recorded.then_some(notification.fact))
     }
 
@@ -248,7 +280,15 @@ impl Intake {
     }
 
     async fn decide(&self, notification: &Notification) -> Result<Decision, Outage> {
-        let Notification { message_id, event_type: _, fact } = notification;
+        match &notification.fact {
+            fact @ (Fact::InDelius(_) | Fact::Updated(_)) => {
+                self.decide_by_inquiry(notification.message_id, fact).await
+            }
+            fact => self.decide_as_told(notification.message_id, fact).await,
+        }
+    }
+
+    async fn decide_as_told(&self, message_id: Uuid, fact: &Fact) -> Result<Decision, Outage> {
         let mut cases = Vec::new();
         for number in fact.numbers() {
             match self.inner.service.history(number).await {
@@ -256,114 +296,29 @@ impl Intake {
                 Err(error) => return failed(error),
             }
         }
-        let ids = command_ids(*message_id);
+        let ids = TOLD_OPERATIONS.map(|operation| command_id(message_id, operation));
         if cases.iter().any(|case| case.entries().iter().any(|entry| ids.contains(&entry.command_id))) {
             return Ok(Decision::Done(IntakeOutcome::Recorded));
         }
-        let at = match fact.occurred_at() {
-            Some(at) if at > Clock::system().now() + AHEAD_MAX => {
-                let detail = "Its occurredAt lies in the future.".to_owned();
-                return Ok(Decision::Park(ParkReason::NeedsDecision, detail));
-            }
-            at => at,
-        };
+        let at = fact.occurred_at();
+        if let Some(parked) = at.and_then(park_if_ahead) {
+            return Ok(parked);
+        }
         match plan(fact, &cases) {
             MessagePlan::Record { number, operation, command } => {
-                self.record(*message_id, number, operation, command, at).await
+                self.record(message_id, MessageCommand { number, operation, command, at, is_told: true }).await
             }
-            MessagePlan::Merge { kept, removed } => self.merge(*message_id, kept, removed, at).await,
+            MessagePlan::Merge { kept, removed } => self.merge(message_id, kept, removed, at).await,
             MessagePlan::PassOver(why) => Ok(Decision::Done(IntakeOutcome::PassedOver(why))),
             MessagePlan::Park(reason, detail) => Ok(Decision::Park(reason, detail)),
         }
     }
-
-    async fn record(
-        &self,
-        message_id: Uuid,
-        number: PrisonerNumber,
-        operation: &'static str,
-        command: domain::prisoner::Command,
-        at: Option<DateTime<Utc>>,
-    ) -> Result<Decision, Outage> {
-        let request_digest = digest(operation, &number, &(&command, at));
-        let request = Request {
-            command: Command::Prisoner(number, command),
-            command_id: command_id(message_id, operation),
-            request_digest,
-            recorded_by: recorded_by(),
-            correlation_id: message_id,
-            causation_id: None,
-            provenance: None,
-            effective_at: not_later_than_now(at),
-            if_match: None,
-            confinement: Confinement::default(),
-        };
-        recorded(message_id, self.inner.service.execute(request).await)
-    }
-
-    async fn merge(
-        &self,
-        message_id: Uuid,
-        survivor: PrisonerNumber,
-        removed_number: PrisonerNumber,
-        at: Option<DateTime<Utc>>,
-    ) -> Result<Decision, Outage> {
-        let request = MergeRequest {
-            command_id: command_id(message_id, "merge"),
-            request_digest: digest("merge", &survivor, &(&removed_number, at)),
-            survivor,
-            removed_number,
-            recorded_by: recorded_by(),
-            correlation_id: message_id,
-            effective_at: not_later_than_now(at),
-            if_match: None,
-            confinement: Confinement::default(),
-        };
-        recorded(message_id, self.inner.service.merge(request).await)
-    }
 }
 
-/// The decision after the command of a message was executed. One that is repeated is the message's
-/// own where the answer to its append was lost.
-fn recorded(message_id: Uuid, result: Result<Outcome, CommandError>) -> Result<Decision, Outage> {
-    let ids = command_ids(message_id);
-    let is_own = |outcome: &Outcome| outcome.events().any(|event| ids.contains(&event.entry.command_id));
-    match result {
-        Ok(outcome) if outcome.is_repeated() && !is_own(&outcome) => {
-            Ok(Decision::Done(IntakeOutcome::PassedOver(PassReason::AlreadyHeld)))
-        }
-        Ok(_) => Ok(Decision::Done(IntakeOutcome::Recorded)),
-        Err(CommandError::Refused(refusal)) if refusal.rule == Rule::NothingChanged => {
-            Ok(Decision::Done(IntakeOutcome::PassedOver(PassReason::AlreadyHeld)))
-        }
-        Err(error) => failed(error),
-    }
-}
-
-fn failed(error: CommandError) -> Result<Decision, Outage> {
-    match error {
-        // The case begins later than the message.
-        CommandError::Refused(refusal) if refusal.rule == Rule::PrisonerUnknown => {
-            Ok(Decision::Done(IntakeOutcome::PassedOver(PassReason::UnknownPerson)))
-        }
-        CommandError::Refused(refusal) => Ok(Decision::Park(ParkReason::Refused, refusal.sentence)),
-        CommandError::Unavailable(_) | CommandError::Contended { .. } | CommandError::NotCaughtUp => {
-            Err(Outage::from(&error))
-        }
-        CommandError::RevisionMismatch { .. } | CommandError::KeyReused { .. } | CommandError::Broken(_) => {
-            let kind = error.kind();
-            // The texts of the other kinds name a stream.
-            let cause = match &error {
-                CommandError::Broken(cause) => error_chain(&**cause),
-                _ => kind.to_owned(),
-            };
-            tracing::error!(kind, cause, "a message could not be recorded");
-            Ok(Decision::Park(
-                ParkReason::Failed,
-                format!("The ledger could not record it ({kind}): its log says why."),
-            ))
-        }
-    }
+/// Parks what says that it occurs so far ahead that no clock's fault explains it.
+fn park_if_ahead(at: DateTime<Utc>) -> Option<Decision> {
+    let is_ahead = at > Clock::system().now() + AHEAD_MAX;
+    is_ahead.then(|| Decision::Park(ParkReason::NeedsDecision, "Its occurredAt lies in the future.".to_owned()))
 }
 
 /// The result of a future, or `None` if it panicked.
@@ -374,32 +329,6 @@ async fn catch_bug<T>(future: impl Future<Output = T>) -> Option<T> {
 /// The id under which a message waits that SNS gave none: that of SQS, which is a UUID at AWS.
 fn delivery_uuid(delivery_id: &str) -> Uuid {
     delivery_id.parse().unwrap_or_else(|_| Uuid::new_v5(&NAMESPACE, delivery_id.as_bytes()))
-}
-
-/// The id of a command that a message makes.
-fn command_id(message_id: Uuid, operation: &str) -> CommandId {
-    CommandId::of_content(NAMESPACE, &format!("{message_id} {operation}"))
-}
-
-/// The ids of all commands that a message may make.
-fn command_ids(message_id: Uuid) -> [CommandId; OPERATIONS.len()] {
-    OPERATIONS.map(|operation| command_id(message_id, operation))
-}
-
-fn digest(operation: &str, number: &PrisonerNumber, content: &impl Serialize) -> RequestDigest {
-    request_digest(operation, number.as_str(), content).into()
-}
-
-fn recorded_by() -> RecordedBy {
-    RecordedBy {
-        username: Some("HMPPS_DOMAIN_EVENTS".parse().expect("a username")),
-        client: "hmpps-domain-events".to_owned(),
-        auth_source: None,
-    }
-}
-
-fn not_later_than_now(at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
-    at.map(|at| at.min(Clock::system().now()))
 }
 
 #[cfg(test)]

@@ -1,13 +1,19 @@
-//! The plan for a message, by the histories of the cases that it is about. It is pure; the rules of
-//! the domain are asked afterwards, by the command side.
+//! The plan for a message, by the histories of the cases that it is about, and by what was looked
+//! up (`finding`). It is pure; the rules of the domain are asked afterwards, by the command side.
+
+mod finding;
 
 use chrono::{DateTime, Utc};
 use domain::{
     identifier::PrisonerNumber,
     prisoner::{Command, History, Received, ReceptionReason, Release, State, Transfer},
 };
+use serde::Deserialize;
+use utoipa::ToSchema;
 
-use crate::notification::{Fact, Movement};
+use crate::notification::{Deletion, DeletionReason, Fact, Movement};
+
+pub(crate) use self::finding::{Finding, FoundFact, plan_finding};
 
 /// The plan for a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +54,8 @@ pub enum PassReason {
 }
 
 /// Why a message waits for a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ParkReason {
     /// It cannot be read.
     Unreadable,
@@ -56,6 +63,8 @@ pub enum ParkReason {
     Refused,
     /// A person has to say what it means for the case.
     NeedsDecision,
+    /// It says that a person's data are deleted elsewhere: a person has to decide about those here.
+    Deletion,
     /// The ledger could not record it, by a fault of its own.
     Failed,
 }
@@ -94,64 +103,46 @@ impl ParkReason {
             Self::Unreadable => "UNREADABLE",
             Self::Refused => "REFUSED",
             Self::NeedsDecision => "NEEDS_DECISION",
+            Self::Deletion => "DELETION",
             Self::Failed => "FAILED",
         }
     }
 }
 
 impl Fact {
-    /// The numbers whose cases decide what is done.
-    pub fn numbers(&self) -> impl Iterator<Item = &PrisonerNumber> {
-        let numbers = match self {
-            Self::Released(movement) | Self::TransferredOut(movement) | Self::Received(movement, _) => {
-                [Some(&movement.number), None]
-            }
-            Self::Merged { kept, removed, .. } => [Some(kept), Some(removed)],
-            Self::BookingMoved { from, to } => [Some(from), Some(to)],
-            Self::Irrelevant => [None, None],
-        };
-        numbers.into_iter().flatten()
-    }
-
-    /// [`Self::numbers`] as texts.
-    pub(crate) fn number_texts(&self) -> Vec<String> {
-        self.numbers().map(ToString::to_string).collect()
-    }
-
-    /// When the fact occurred, if that matters.
-    pub(crate) fn occurred_at(&self) -> Option<DateTime<Utc>> {
-        match self {
-            Self::Released(movement) | Self::TransferredOut(movement) | Self::Received(movement, _) => {
-                Some(movement.at)
-            }
-            Self::Merged { at, .. } => Some(*at),
-            Self::BookingMoved { .. } | Self::Irrelevant => None,
-        }
-    }
-
     /// Whether an earlier fact that is heard of late can make something of this one, which was
     /// passed over.
     pub(crate) fn may_mean_more_later(&self, passed_over: PassReason) -> bool {
         match (passed_over, self) {
             (PassReason::UnknownPerson, _) => self.occurred_at().is_some(),
             (PassReason::AlreadyHeld, Self::Released(_) | Self::TransferredOut(_) | Self::Received(..)) => true,
-            (PassReason::AlreadyHeld, Self::Merged { .. } | Self::BookingMoved { .. } | Self::Irrelevant)
+            (
+                PassReason::AlreadyHeld,
+                Self::Merged { .. }
+                | Self::BookingMoved { .. }
+                | Self::Updated(_)
+                | Self::Deletion(_)
+                | Self::InDelius(_)
+                | Self::Irrelevant,
+            )
             | (PassReason::Irrelevant | PassReason::Dismissed, _) => false,
         }
     }
 }
 
-/// Plans what to do with a fact, given the histories of [`Fact::numbers`] in their order.
+/// Plans what to do with a fact as it is told, given the histories of [`Fact::numbers`] in their
+/// order. An update, or a fact of Delius, tells nothing by itself: see [`plan_finding`].
 #[must_use]
 pub fn plan(fact: &Fact, cases: &[History]) -> MessagePlan {
     let is_unknown = !cases.iter().any(|case| is_known_at(case, fact));
     match fact {
-        Fact::Irrelevant => MessagePlan::PassOver(PassReason::Irrelevant),
+        Fact::Updated(_) | Fact::InDelius(_) | Fact::Irrelevant => MessagePlan::PassOver(PassReason::Irrelevant),
         Fact::Received(movement, reason) if is_unknown || *reason != ReceptionReason::Transferred => {
             let received = Received { prison: movement.prison.clone(), reason: *reason };
             record(movement, "receive", Command::Receive(received))
         }
         Fact::BookingMoved { from, to } => move_booking(from, to, cases),
+        Fact::Deletion(deletion) => await_erasure(deletion, cases),
         _ if is_unknown => MessagePlan::PassOver(PassReason::UnknownPerson),
         Fact::Received(movement, _) => transfer(movement, movement.prison.clone()),
         Fact::Released(movement) => {
@@ -167,7 +158,12 @@ pub fn plan(fact: &Fact, cases: &[History]) -> MessagePlan {
 /// person's at all times, so that a merge looks at everything that is known.
 fn is_known_at(case: &History, fact: &Fact) -> bool {
     match fact {
-        Fact::Merged { .. } | Fact::BookingMoved { .. } | Fact::Irrelevant => !case.is_empty(),
+        Fact::Merged { .. }
+        | Fact::BookingMoved { .. }
+        | Fact::Updated(_)
+        | Fact::Deletion(_)
+        | Fact::InDelius(_)
+        | Fact::Irrelevant => !case.is_empty(),
         Fact::Released(movement) | Fact::TransferredOut(movement) | Fact::Received(movement, _) => {
             case.in_effective_order().first().is_some_and(|entry| entry.effective_at <= movement.at)
         }
@@ -189,6 +185,21 @@ fn move_booking(from: &PrisonerNumber, to: &PrisonerNumber, cases: &[History]) -
         }
         _ => MessagePlan::PassOver(PassReason::Irrelevant),
     }
+}
+
+/// NOMIS has no data of a person any more. A number that is gone because it was merged is no reason
+/// to delete anything: the case goes on under the survivor.
+fn await_erasure(deletion: &Deletion, cases: &[History]) -> MessagePlan {
+    let Deletion { number, reason } = deletion;
+    let why = match reason {
+        _ if cases.iter().all(History::is_empty) => return MessagePlan::PassOver(PassReason::UnknownPerson),
+        DeletionReason::Removed if cases.iter().any(|case| case.retirement().is_some()) => {
+            return MessagePlan::PassOver(PassReason::AlreadyHeld);
+        }
+        DeletionReason::Removed => "was removed from NOMIS",
+        DeletionReason::Retention => "was deleted in NOMIS, as its time to be kept is over",
+    };
+    MessagePlan::Park(ParkReason::Deletion, format!("{number} {why}. Decide about what the ledger has of the person."))
 }
 
 fn record(movement: &Movement, operation: &'static str, command: Command) -> MessagePlan {
@@ -266,13 +277,13 @@ mod tests {
 
     use super::*;
 
-    fn at(day: i64) -> DateTime<Utc> {
+    pub(super) fn at(day: i64) -> DateTime<Utc> {
         let first: DateTime<Utc> = "2026-03-01T09:00:00Z".parse().expect("an instant");
         first + TimeDelta::days(day)
     }
 
     /// A case with events, each of the day with its number.
-    fn case(events: &[(&str, Value)]) -> History {
+    pub(super) fn case(events: &[(&str, Value)]) -> History {
         let entry = |(revision, (type_name, data)): (u64, &(&str, Value))| Entry {
             event_id: EventId(Uuid::from_u128(revision.into())),
             revision,
@@ -286,7 +297,7 @@ mod tests {
         History::from_entries("A1234BC".parse().expect("a number"), (0..).zip(events).map(entry).collect())
     }
 
-    fn received(prison: &str) -> (&'static str, Value) {
+    pub(super) fn received(prison: &str) -> (&'static str, Value) {
         ("Received", json!({"prison": prison, "reason": "NEW_ADMISSION"}))
     }
 
@@ -375,6 +386,22 @@ mod tests {
             let [from_number, to] = ["A1234BC", to].map(|number| number.parse().expect("a number"));
             let fact = Fact::BookingMoved { from: from_number, to };
             assert_eq!(in_words(&plan(&fact, &[from, unknown.clone()])), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_waits_for_a_person_where_the_ledger_has_a_case_that_goes_on() {
+        let retired = case(&[received("LEI"), ("PrisonerNumberRetired", json!({"survivor": "B2222BB"}))]);
+        for (what, reason, case, expected) in [
+            ("removed", DeletionReason::Removed, case(&[received("LEI")]), "DELETION"),
+            ("removed, unknown", DeletionReason::Removed, case(&[]), "UNKNOWN_PERSON"),
+            ("removed after a merge", DeletionReason::Removed, retired.clone(), "ALREADY_HELD"),
+            ("retention", DeletionReason::Retention, case(&[received("LEI")]), "DELETION"),
+            ("retention after a merge", DeletionReason::Retention, retired, "DELETION"),
+            ("retention, unknown", DeletionReason::Retention, case(&[]), "UNKNOWN_PERSON"),
+        ] {
+            let fact = Fact::Deletion(Deletion { number: "A1234BC".parse().expect("a number"), reason });
+            assert_eq!(in_words(&plan(&fact, &[case])), expected, "{what}");
         }
     }
 
