@@ -51,7 +51,8 @@ enum Subcommand {
     NomisContacts(import::nomis_contacts::ListSettings),
     /// Show who read which person's data
     AccessLog(access_log::AccessLogToolSettings),
-    /// Look after the messages of HMPPS that the ledger could not take in
+    /// Look after the messages of HMPPS that the ledger could not take in, and find what lost ones
+    /// leave open
     #[command(subcommand)]
     Integration(integration::IntegrationCommand),
     /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is

@@ -48,7 +48,8 @@ fn is_help(error: &clap::Error) -> bool {
     error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
 
-/// Runs the program: exit status 0 when done, 1 when refused or failed, 2 when used wrongly.
+/// Runs the program: exit status 0 when done, 1 when refused or failed, 2 when used wrongly, 3 when
+/// a comparison finds differences.
 #[must_use]
 pub fn main() -> ExitCode {
     // Before anything is started that would take memory from a file.
@@ -70,6 +71,8 @@ pub fn main() -> ExitCode {
     };
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // The report has told them.
+        Err(error) if error.is::<tools::reconcile::DifferencesRemain>() => ExitCode::from(DIFFERENT),
         // The whole chain of causes, once.
         Err(error) => {
             logs_and_traces::tell_failure(cli.failure_format(), &error_chain(&*error));
@@ -80,6 +83,9 @@ pub fn main() -> ExitCode {
 
 /// The exit status that `clap` has for wrong usage.
 const USED_WRONGLY: u8 = 2;
+
+/// The exit status of a comparison that found differences, which are still there.
+const DIFFERENT: u8 = 3;
 
 fn run(cli: &cli::Cli) -> anyhow::Result<()> {
     // Ended here, however the work ends, so that its last spans are exported.

@@ -34,7 +34,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// The knowledge from which a question is to be answered.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub struct KnowledgeSettings {
     /// Leave out what was recorded after this position, instant or London date
     #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
@@ -42,7 +42,7 @@ pub struct KnowledgeSettings {
 }
 
 /// The time that a question is about.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub struct QuestionTimeSettings {
     /// Ask about this instant, or the start of this London date, past or to come. Default: now
     #[arg(long, value_name = "INSTANT|DATE")]

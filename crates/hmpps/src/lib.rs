@@ -19,6 +19,7 @@
 //! | what does the audit service hear of commands and reads? | `audit` |
 //! | which process publishes, or sends to the audit service? | `sender_lock` |
 //! | how is the log followed meanwhile? | `background_follower` |
+//! | where do the ledger and the estate differ, after messages were lost? | [`reconcile`] |
 //!
 //! To take in a further type of message: its fact in `notification`, what follows from it in
 //! `plan`, its line in `docs/integration.md`.
@@ -41,6 +42,7 @@ mod plan;
 mod publisher;
 mod queue;
 mod queue_admin;
+pub mod reconcile;
 mod schema;
 mod sender_lock;
 

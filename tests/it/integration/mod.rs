@@ -16,6 +16,7 @@ mod outages;
 mod parked;
 mod publisher;
 mod random;
+mod reconcile;
 mod rights;
 mod updates;
 

@@ -49,9 +49,7 @@ pub struct CasesSettings {
 /// The prison is unknown, there are no views that can answer, or the ledger cannot be read.
 pub async fn run(settings: &CasesSettings) -> anyhow::Result<()> {
     let (cases, lag) = Stores::with_existing(&settings.stores, async |stores| {
-        let readers = read_only(&stores.views);
-        let cases = read(settings, stores, &QueryState::new(readers.clone(), stores.log.clone(), LAG_MAX)).await;
-        readers.close().await;
+        let cases = read_prison_cases(stores, &settings.prison, settings.time).await;
         if let Ok((cases, _)) = &cases {
             let shown = Shown::prisoners(cases.cases.iter().map(|case| &case.prisoner_number));
             record_read(Some(&stores.views), "cases", shown).await;
@@ -63,18 +61,42 @@ pub async fn run(settings: &CasesSettings) -> anyhow::Result<()> {
     if settings.json {
         eprintln!("{}", summary(settings, &cases));
     }
+    note_lag(&lag);
+    Ok(())
+}
+
+/// Says on standard error how far the views are behind, where they are.
+pub(super) fn note_lag(lag: &Lag) {
     if lag.events > 0 {
         eprintln!("This is from the views, which follow the log and lack {lag} of its events: {TO_DO}.");
     }
-    Ok(())
 }
 
 /// Not asked about here.
 const LAG_MAX: Duration = Duration::from_secs(LAG_MAX_SECONDS);
 
-/// Reads the cases, and how far the views are behind the log; not at all, of an earlier point.
-async fn read(settings: &CasesSettings, stores: &Stores, state: &QueryState) -> anyhow::Result<(PrisonCases, Lag)> {
-    let CasesSettings { prison, time: QuestionTimeSettings { on, knowledge }, .. } = settings;
+/// Reads the cases of a prison from the views, and how far these are behind the log; not at all, of
+/// an earlier point.
+///
+/// # Errors
+/// The prison is unknown, there are no views that can answer, or the ledger cannot be read.
+pub(super) async fn read_prison_cases(
+    stores: &Stores,
+    prison: &PrisonCode,
+    time: QuestionTimeSettings,
+) -> anyhow::Result<(PrisonCases, Lag)> {
+    let readers = read_only(&stores.views);
+    let cases = read(prison, time, stores, &QueryState::new(readers.clone(), stores.log.clone(), LAG_MAX)).await;
+    readers.close().await;
+    cases
+}
+
+async fn read(
+    prison: &PrisonCode,
+    QuestionTimeSettings { on, knowledge }: QuestionTimeSettings,
+    stores: &Stores,
+    state: &QueryState,
+) -> anyhow::Result<(PrisonCases, Lag)> {
     let reading = || format!("read the cases of {prison}");
     match views_condition(state).await.with_context(reading)? {
         ViewsCondition::Usable => {}

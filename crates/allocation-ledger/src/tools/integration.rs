@@ -1,4 +1,5 @@
-//! `integration`: the messages of HMPPS that the ledger could not take in.
+//! `integration`: the messages of HMPPS that the ledger could not take in, and what lost ones leave
+//! open.
 
 use access_log::Shown;
 use anyhow::{Context as _, anyhow, bail};
@@ -8,7 +9,7 @@ use domain::{identifier::PrisonerNumber, london, text::Visible};
 use hmpps::{Intake, ParkReason, ParkedMessage, ParkedMessages, WatchedQueue};
 use serde_json::json;
 
-use super::{integration_status, publishing, read_recording::record_read};
+use super::{integration_status, publishing, read_recording::record_read, reconcile};
 use crate::{
     look_up_settings::LookUpSettings,
     shared_settings::{CommandSettings, MessageQueueSettings, StoreSettings},
@@ -35,6 +36,12 @@ pub enum IntegrationCommand {
     RetryDlq(RetryDlqSettings),
     /// Send the domain events of earlier positions, as of the time before the publisher began
     Publish(publishing::PublishSettings),
+    /// Compare a prison with prisoner search, probation and the contacts in NOMIS, and record what
+    /// is safe to record
+    ///
+    /// Exit status 0 when both agree, or nothing is left to a person; 3 when differences remain; 1
+    /// when a file or the ledger cannot be read.
+    Reconcile(Box<reconcile::ReconcileSettings>),
 }
 
 /// The settings of `integration parked`.
@@ -102,6 +109,7 @@ pub async fn run(command: &IntegrationCommand) -> anyhow::Result<()> {
         IntegrationCommand::Status(settings) => integration_status::show(settings).await,
         IntegrationCommand::RetryDlq(settings) => retry_dead_letters(settings).await,
         IntegrationCommand::Publish(settings) => publishing::publish(settings).await,
+        IntegrationCommand::Reconcile(settings) => reconcile::run(settings).await,
     }
 }
 

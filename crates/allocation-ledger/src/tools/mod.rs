@@ -19,6 +19,7 @@ pub(crate) mod prepare;
 pub(crate) mod projections;
 mod publishing;
 mod read_recording;
+pub(crate) mod reconcile;
 pub(crate) mod replay;
 pub(crate) mod responsibility;
 pub(crate) mod token;

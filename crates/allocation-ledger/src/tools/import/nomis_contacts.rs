@@ -9,11 +9,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use access_log::Shown;
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use command::{Clock, CommandError, ContactNumbers, Service};
@@ -29,9 +29,9 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde_json::json;
 use spreadsheets::{
-    contacts::{ContactLine, FIELDS, PlannedContact, check_whole_list, contacts, plan},
+    contacts::{ContactLine, ContactRow, FIELDS, PlannedContact, check_whole_list, contacts, plan},
     heading::Field,
-    layout::{self, SheetReading, reading},
+    layout::{self, Layout, SheetReading, reading},
     reader,
     remarks::remarks,
     value::PomKindWords,
@@ -109,15 +109,8 @@ pub struct ListSettings {
 pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
     let commands = settings.commands.command_settings();
     let now = commands.clock.now();
-    let file = reader::read(&settings.file)?;
     let shown = settings.file.display();
-    let today = london::date(now);
-    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &[], FIELDS, &PomKindWords::default(), today)
-        .with_context(|| format!("find the contacts in {shown}"))?;
-    ensure!(
-        [Field::StaffId, Field::PomName].iter().any(|field| layout.columns.contains_key(field)),
-        "{shown} has no column that says whose contact it is: head one `staff id` or `name`"
-    );
+    let ContactsFile { file, layout } = ContactsFile::read(&settings.file, settings.sheet.as_deref(), now)?;
     let sheet = &file.sheets[layout.sheet];
     if settings.complete {
         check_whole_list(&file.sheets, &layout, settings.sheet.as_deref())
@@ -144,14 +137,8 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
     let source = ImportSource::of_new_run(&settings.file, sheet)?;
     let planned =
         |histories: &[nomis_contacts::History]| plan(rows.clone(), &settings.prison, histories, settings.complete, now);
-    // A contact that the list lacks is found by the index of the policies, and never by the views.
     let load = async |log: &SharedLog| {
-        let mut numbers: BTreeSet<PrisonerNumber> =
-            rows.iter().filter_map(|(_, row)| Some(row.as_ref().ok()?.number.clone())).collect();
-        if settings.complete {
-            numbers.extend(ContactNumbers::read(log).await.context("read the log")?.persons_at(&settings.prison));
-        }
-        load_contacts(log, &numbers).await
+        load_contacts(log, &persons_to_load(log, &settings.prison, &rows, settings.complete).await?).await
     };
     // The lines say what the ledger knows of the contacts, and of those that the file lacks.
     let record_read = async |store: &LogStore, planned: &[PlannedContact]| {
@@ -188,6 +175,75 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
     reading.remarks = remarks(&file.sheets, &layout);
     reading.remarks.extend(layout.passed_over.iter().map(|sheet| note_unread_sheet(sheet, "contact")));
     report(settings, &reading, &lines)
+}
+
+/// A list of contacts in a file.
+struct ContactsFile {
+    file: reader::File,
+    layout: Layout,
+}
+
+impl ContactsFile {
+    fn read(path: &Path, sheet_name: Option<&str>, now: DateTime<Utc>) -> anyhow::Result<Self> {
+        let (file, shown) = (reader::read(path)?, path.display());
+        let layout = layout::find(&file.sheets, sheet_name, &[], FIELDS, &PomKindWords::default(), london::date(now))
+            .with_context(|| format!("find the contacts in {shown}"))?;
+        ensure!(
+            [Field::StaffId, Field::PomName].iter().any(|field| layout.columns.contains_key(field)),
+            "{shown} has no column that says whose contact it is: head one `staff id` or `name`"
+        );
+        Ok(Self { file, layout })
+    }
+}
+
+/// Reads a file that is the whole list of the contacts that NOMIS has at a prison.
+///
+/// # Errors
+/// It is none, or a row of it cannot be read.
+pub(in crate::tools) fn read_whole_list(
+    path: &Path,
+    prison: &PrisonCode,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<ContactRow>> {
+    let shown = path.display();
+    let ContactsFile { file, layout } = ContactsFile::read(path, None, now)?;
+    check_whole_list(&file.sheets, &layout, None).with_context(|| format!("take {shown} for the whole list"))?;
+    let rows = contacts(&file.sheets[layout.sheet], &layout, prison);
+    if let Some((row, Err(refused))) = rows.iter().find(|(_, contact)| contact.is_err()) {
+        bail!("{shown}, row {row}: {}", refused.reason.as_deref().unwrap_or_default());
+    }
+    Ok(rows)
+}
+
+/// How a whole list of the contacts at a prison differs from what the ledger has, as
+/// `import nomis-contacts --complete` would record it.
+///
+/// # Errors
+/// The log cannot be read.
+pub(in crate::tools) async fn compare_whole_list(
+    log: &SharedLog,
+    prison: &PrisonCode,
+    rows: Vec<ContactRow>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<ContactLine>> {
+    let histories = load_contacts(log, &persons_to_load(log, prison, &rows, true).await?).await?;
+    Ok(plan(rows, prison, &histories, true, now).into_iter().map(|planned| planned.line).collect())
+}
+
+/// The persons whose contacts are looked at. A contact that a whole list lacks is found by the
+/// index of the policies, and never by the views.
+async fn persons_to_load(
+    log: &SharedLog,
+    prison: &PrisonCode,
+    rows: &[ContactRow],
+    is_whole_list: bool,
+) -> anyhow::Result<BTreeSet<PrisonerNumber>> {
+    let mut numbers: BTreeSet<PrisonerNumber> =
+        rows.iter().filter_map(|(_, row)| Some(row.as_ref().ok()?.number.clone())).collect();
+    if is_whole_list {
+        numbers.extend(ContactNumbers::read(log).await.context("read the log")?.persons_at(prison));
+    }
+    Ok(numbers)
 }
 
 /// Lists the contacts that are still in NOMIS, by prison that has joined OMiC.

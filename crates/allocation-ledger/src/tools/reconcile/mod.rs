@@ -1,0 +1,314 @@
+//! `integration reconcile`: compares the ledger with prisoner search, probation and the contacts in
+//! NOMIS, and records what is safe to record.
+//!
+//! The views say which cases a prison has. Each case is then compared as the log has it.
+
+mod extract;
+mod report;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    path::PathBuf,
+};
+
+use access_log::Shown;
+use anyhow::ensure;
+use chrono::{DateTime, Utc};
+use clap::{ArgGroup, Args};
+use command::{Clock, CommandError, Service, ServiceSettings};
+use domain::{
+    event::RecordedBy,
+    identifier::{PrisonCode, PrisonerNumber, Username},
+    prisoner::{History, RecommendationPolicy},
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use hmpps::reconcile::{
+    EstateRecord, Finding, FindingKind, FindingOutcome, LedgerCase, Reconciler, Resolution, compare,
+};
+use http_api::instant::DateOrInstant;
+use spreadsheets::contacts::{ContactLine, ContactRow};
+
+use self::{
+    extract::read_extract,
+    report::{ReconciliationReport, print_report},
+};
+use super::{
+    cases::{note_lag, read_prison_cases},
+    import::{
+        nomis_contacts::{compare_whole_list, read_whole_list},
+        record::{load_cases, load_prison},
+    },
+    read_recording::record_read,
+};
+use crate::{
+    shared_settings::{QuestionTimeSettings, StoreSettings, identifier},
+    stores::Stores,
+};
+
+/// The client that events say they were recorded with.
+const CLIENT: &str = "hmpps-reconcile";
+
+/// The user that events say they were recorded by, where none is named.
+const USER: &str = "HMPPS_RECONCILE";
+
+/// People on whose cases differences are recorded side by side.
+const PEOPLE_AT_ONCE: usize = 32;
+
+/// The columns of an extract of prisoner search that it must have.
+const PRISONER_COLUMNS: [&str; 2] = ["prisonerNumber", "prisonId"];
+
+/// The columns of an extract of probation, of which it must have one.
+const PROBATION_COLUMNS: [&str; 2] = ["tier", "managerSurname"];
+
+/// The settings of `integration reconcile`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("sources").required(true).multiple(true).args(["prisoners", "probation", "contacts"]))]
+pub struct ReconcileSettings {
+    /// The prison to compare, e.g. LEI
+    #[arg(long, value_parser = identifier::<PrisonCode>)]
+    prison: PrisonCode,
+    /// An extract of prisoner search: a .csv, .xlsx or .ods with the columns prisonerNumber and
+    /// prisonId, of everyone at the prison and of those who have left it
+    #[arg(long, value_name = "FILE")]
+    prisoners: Option<PathBuf>,
+    /// An extract of probation: prisonerNumber and tier, managerSurname or both
+    #[arg(long, value_name = "FILE")]
+    probation: Option<PathBuf>,
+    /// All POM contacts that NOMIS has at the prison, as `import nomis-contacts` takes them
+    #[arg(long, value_name = "FILE")]
+    contacts: Option<PathBuf>,
+    /// When the extracts were made. A case of which the ledger has learnt more since is left as it
+    /// is
+    #[arg(long, value_name = "INSTANT|DATE")]
+    taken_at: Option<DateOrInstant>,
+    /// Record what is safe to record. Default: list the differences
+    #[arg(long)]
+    apply: bool,
+    /// One JSON object a line for each difference
+    #[arg(long)]
+    json: bool,
+    /// The username that events are recorded under, in any case. Default: HMPPS_RECONCILE
+    #[arg(long, value_name = "USERNAME", value_parser = Username::read)]
+    recorded_by: Option<Username>,
+    #[command(flatten)]
+    stores: StoreSettings,
+}
+
+/// The end of a comparison that found differences which are still there. The report has told them.
+#[derive(Debug)]
+pub struct DifferencesRemain;
+
+impl fmt::Display for DifferencesRemain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the ledger and the estate differ")
+    }
+}
+
+impl std::error::Error for DifferencesRemain {}
+
+/// Compares a prison, records what is safe where that is asked for, and reports.
+///
+/// # Errors
+/// [`DifferencesRemain`]; a file cannot be read, or the ledger cannot be reached.
+pub(super) async fn run(settings: &ReconcileSettings) -> anyhow::Result<()> {
+    let now = Clock::system().now();
+    // All that can be wrong with the files is found before anything is compared.
+    let picture = EstatePicture::read(settings, now)?;
+    let report = Stores::with_existing(&settings.stores, async |stores| {
+        let compared = compare_prison(settings, stores, picture, now).await?;
+        let shown = compared.findings.iter().map(|finding| &finding.number);
+        record_read(Some(&stores.views), "integration reconcile", Shown::prisoners(shown)).await;
+        let outcomes = match settings.apply {
+            true => apply(settings, stores, &compared).await?,
+            false => list(compared.findings),
+        };
+        Ok(ReconciliationReport {
+            prison: settings.prison.clone(),
+            people: compared.people,
+            applied: settings.apply,
+            outcomes,
+        })
+    })
+    .await?;
+    print_report(&report, settings.json)?;
+    if report.differs() { Err(DifferencesRemain.into()) } else { Ok(()) }
+}
+
+/// The estate's side, as far as sources are given.
+struct EstatePicture {
+    /// The records of people. `None` for a number that a source has, in no file that says places.
+    records: BTreeMap<PrisonerNumber, EstateRecord>,
+    /// Whether a source says who is at the prison, so that a case without a record is a difference.
+    has_places: bool,
+    contacts: Option<Vec<ContactRow>>,
+    taken_at: Option<DateTime<Utc>>,
+}
+
+impl EstatePicture {
+    fn read(settings: &ReconcileSettings, now: DateTime<Utc>) -> anyhow::Result<Self> {
+        let taken_at = settings.taken_at.map(DateOrInstant::instant);
+        ensure!(taken_at.is_none_or(|taken_at| taken_at <= now), "--taken-at lies in the future");
+        let has_extracts = settings.prisoners.is_some() || settings.probation.is_some();
+        ensure!(
+            !(settings.apply && has_extracts) || taken_at.is_some(),
+            "--apply needs --taken-at, the time at which the extracts were made: what the ledger has learnt since must \
+             stay"
+        );
+        let mut records = match &settings.prisoners {
+            Some(path) => read_extract(path, &PRISONER_COLUMNS, &[])?,
+            None => BTreeMap::new(),
+        };
+        if let Some(path) = &settings.probation {
+            for (number, record) in read_extract(path, &PRISONER_COLUMNS[..1], &PROBATION_COLUMNS)? {
+                match records.get_mut(&number) {
+                    Some(known) => known.add(record),
+                    None => drop(records.insert(number, record)),
+                }
+            }
+        }
+        let contacts =
+            settings.contacts.as_deref().map(|path| read_whole_list(path, &settings.prison, now)).transpose()?;
+        Ok(Self { records, has_places: settings.prisoners.is_some(), contacts, taken_at })
+    }
+
+    /// Adds the cases of the prison that no source has.
+    fn add_absent(&mut self, held_here: impl IntoIterator<Item = PrisonerNumber>) {
+        let removed: BTreeSet<_> =
+            self.records.values().flat_map(|record| record.removed_numbers.iter().cloned()).collect();
+        for number in held_here {
+            // The survivor has the case of a number that was merged into it.
+            if !removed.contains(&number) {
+                self.records.entry(number.clone()).or_insert_with(|| EstateRecord::absent(number));
+            }
+        }
+    }
+}
+
+/// A prison on both sides.
+struct ComparedPrison {
+    /// The people who are at the prison on either side.
+    people: usize,
+    records: BTreeMap<PrisonerNumber, EstateRecord>,
+    taken_at: Option<DateTime<Utc>>,
+    findings: Vec<Finding>,
+}
+
+async fn compare_prison(
+    settings: &ReconcileSettings,
+    stores: &Stores,
+    mut picture: EstatePicture,
+    now: DateTime<Utc>,
+) -> anyhow::Result<ComparedPrison> {
+    let prison = &settings.prison;
+    let (cases, lag) = read_prison_cases(stores, prison, QuestionTimeSettings::default()).await?;
+    note_lag(&lag);
+    let held_here: BTreeSet<PrisonerNumber> = cases.cases.into_iter().map(|case| case.prisoner_number).collect();
+    let here = picture.records.values().filter(|record| record.prison() == Some(prison));
+    let people = here.map(|record| &record.number).chain(&held_here).collect::<BTreeSet<_>>().len();
+    if picture.has_places {
+        picture.add_absent(held_here);
+    }
+    let EstatePicture { records, contacts, taken_at, .. } = picture;
+    let numbers: BTreeSet<PrisonerNumber> = records
+        .values()
+        .flat_map(|record| [&record.number].into_iter().chain(&record.removed_numbers))
+        .cloned()
+        .collect();
+    let numbers: Vec<PrisonerNumber> = numbers.into_iter().collect();
+    let histories: HashMap<PrisonerNumber, History> =
+        load_cases(&stores.log, &numbers).await?.into_iter().map(|case| (case.number().clone(), case)).collect();
+    let history =
+        |number: &PrisonerNumber| histories.get(number).cloned().unwrap_or_else(|| History::new(number.clone()));
+    let mut findings = Vec::new();
+    for record in records.values() {
+        let removed: Vec<History> = record.removed_numbers.iter().map(history).collect();
+        let ledger = LedgerCase { case: &history(&record.number), removed: &removed };
+        findings.extend(compare(prison, record, ledger, taken_at, now));
+    }
+    if let Some(rows) = contacts {
+        findings.extend(compare_contacts(stores, prison, rows, now).await?);
+    }
+    Ok(ComparedPrison { people, records, taken_at, findings })
+}
+
+/// The contacts that differ. Until a prison joins OMiC, its contacts in NOMIS are right.
+async fn compare_contacts(
+    stores: &Stores,
+    prison: &PrisonCode,
+    rows: Vec<ContactRow>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<Finding>> {
+    if !load_prison(&stores.log, prison).await?.roster().is_on_omic(now) {
+        eprintln!("{prison} has not joined OMiC, so that its contacts are right to be in NOMIS.");
+        return Ok(Vec::new());
+    }
+    let lines = compare_whole_list(&stores.log, prison, rows, now).await?;
+    Ok(lines.into_iter().filter_map(contact_finding).collect())
+}
+
+fn contact_finding(line: ContactLine) -> Option<Finding> {
+    let ContactLine { row: _, outcome, prisoner_number, staff_id, name, contact_type, reason } = line;
+    // Twice in the list.
+    if reason.is_some() {
+        return None;
+    }
+    let who = name.or_else(|| staff_id.map(|id| format!("staff id {id}"))).unwrap_or_default();
+    let contact = format!("{}: {who}", contact_type.unwrap_or_default());
+    let (kind, ledger, estate, why) = match outcome {
+        "would-confirm-removed" => {
+            let why = "record it with `import nomis-contacts --complete`";
+            (FindingKind::ContactGone, contact, "gone from NOMIS".to_owned(), why)
+        }
+        "already-recorded" => {
+            let why = "remove it from NOMIS";
+            (FindingKind::ContactRemains, "known to be there".to_owned(), contact, why)
+        }
+        _ => {
+            let why = "remove it from NOMIS, and record it with `import nomis-contacts`";
+            (FindingKind::ContactRemains, "unknown".to_owned(), contact, why)
+        }
+    };
+    Some(Finding { number: prisoner_number?, kind, ledger, estate, resolution: Resolution::Leave(why.to_owned()) })
+}
+
+fn list(findings: Vec<Finding>) -> Vec<(Finding, FindingOutcome)> {
+    let with_outcome = |finding: Finding| {
+        let outcome = finding.resolution.outcome();
+        (finding, outcome)
+    };
+    findings.into_iter().map(with_outcome).collect()
+}
+
+/// Records what is safe about each person with differences, each compared again on the case as it
+/// is then.
+async fn apply(
+    settings: &ReconcileSettings,
+    stores: &Stores,
+    compared: &ComparedPrison,
+) -> anyhow::Result<Vec<(Finding, FindingOutcome)>> {
+    // No command gives a role, so that no recommendation is made.
+    let commands = ServiceSettings { clock: Clock::system(), recommendation_policy: RecommendationPolicy::Tier };
+    let username = settings.recorded_by.clone().or_else(|| USER.parse().ok());
+    let recorded_by = RecordedBy { username, client: CLIENT.to_owned(), auth_source: None };
+    let service = Service::new(stores.log.clone(), commands);
+    let reconciler = Reconciler::new(service, settings.prison.clone(), recorded_by);
+    let is_of_contact =
+        |finding: &&Finding| matches!(finding.kind, FindingKind::ContactRemains | FindingKind::ContactGone);
+    let people: BTreeSet<&PrisonerNumber> =
+        compared.findings.iter().filter(|finding| !is_of_contact(finding)).map(|finding| &finding.number).collect();
+    let records = people.into_iter().filter_map(|number| compared.records.get(number));
+    let settled: Vec<Vec<(Finding, FindingOutcome)>> = stream::iter(records)
+        .map(|record| reconciler.settle(record, compared.taken_at))
+        .buffered(PEOPLE_AT_ONCE)
+        .try_collect()
+        .await
+        .map_err(explain_interruption)?;
+    let contacts = compared.findings.iter().filter(is_of_contact).cloned().collect();
+    Ok(settled.into_iter().flatten().chain(list(contacts)).collect())
+}
+
+fn explain_interruption(error: CommandError) -> anyhow::Error {
+    anyhow::Error::new(error)
+        .context("the reconciliation was interrupted: run it again, nothing that is recorded is recorded twice")
+}

@@ -1,0 +1,182 @@
+//! Records what is safe to record of the differences about a person.
+//!
+//! Each command is decided on the case as it is then: at the revision that the comparison read, or
+//! not at all. Its id is derived from the case, that revision and what it says, so that two runs at
+//! once record it once.
+
+use chrono::{DateTime, Utc};
+use command::{Clock, CommandError, MergeRequest, Outcome, Request, RequestDigest, Service};
+use domain::{
+    Confinement,
+    event::RecordedBy,
+    identifier::{CommandId, PrisonCode, PrisonerNumber},
+    prisoner::History,
+};
+use event_log::request_digest;
+use uuid::{Uuid, uuid};
+
+use super::{
+    compare::{Finding, LedgerCase, Remedy, RemedyStep, Resolution, compare},
+    estate::EstateRecord,
+};
+
+/// The name space of the ids of commands that a reconciliation makes. It must never change.
+const NAMESPACE: Uuid = uuid!("8e1d8f0b-3c0a-4b6e-9a55-0f5f3f2f7d19");
+
+/// How often a person is compared while differences are recorded, and others change the case.
+const COMPARISONS_MAX: usize = 12;
+
+/// The end of a difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FindingOutcome {
+    /// It was recorded.
+    Recorded,
+    /// Another run has recorded it, at the same time.
+    RecordedBefore,
+    /// It would be recorded, if that were asked for.
+    WouldRecord,
+    /// A person has to say what is right; why.
+    Left(String),
+}
+
+impl FindingOutcome {
+    /// The word for it in reports.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Recorded => "RECORDED",
+            Self::RecordedBefore => "RECORDED_BEFORE",
+            Self::WouldRecord => "WOULD_RECORD",
+            Self::Left(_) => "LEFT",
+        }
+    }
+}
+
+impl Resolution {
+    /// The outcome where nothing is to be recorded.
+    #[must_use]
+    pub fn outcome(&self) -> FindingOutcome {
+        match self {
+            Self::Record(_) => FindingOutcome::WouldRecord,
+            Self::Leave(why) => FindingOutcome::Left(why.clone()),
+        }
+    }
+}
+
+/// Records differences about people, each with the record that the estate has of them.
+pub struct Reconciler {
+    service: Service,
+    prison: PrisonCode,
+    recorded_by: RecordedBy,
+    run: Uuid,
+}
+
+impl Reconciler {
+    /// Records what concerns a prison, by a command side. The events say who let it run.
+    #[must_use]
+    pub fn new(service: Service, prison: PrisonCode, recorded_by: RecordedBy) -> Self {
+        Self { service, prison, recorded_by, run: Uuid::new_v4() }
+    }
+
+    /// Records what is safe to record of the differences about a person, and answers all of them.
+    /// `taken_at` is the time of the picture that the record is of.
+    ///
+    /// # Errors
+    /// The ledger cannot be read or written. What is recorded by then stays.
+    pub async fn settle(
+        &self,
+        record: &EstateRecord,
+        taken_at: Option<DateTime<Utc>>,
+    ) -> Result<Vec<(Finding, FindingOutcome)>, CommandError> {
+        let mut settled: Vec<(Finding, FindingOutcome)> = Vec::new();
+        let mut comparisons = 0;
+        loop {
+            let case = self.service.history(&record.number).await?;
+            let mut removed = Vec::with_capacity(record.removed_numbers.len());
+            for number in &record.removed_numbers {
+                removed.push(self.service.history(number).await?);
+            }
+            let ledger = LedgerCase { case: &case, removed: &removed };
+            let mut open = compare(&self.prison, record, ledger, taken_at, Clock::system().now());
+            open.retain(|finding| !settled.iter().any(|(other, _)| finding.is_about_the_same(other)));
+            let is_safe = |finding: &Finding| matches!(finding.resolution, Resolution::Record(_));
+            comparisons += 1;
+            let Some(next) = open.iter().position(is_safe).filter(|_| comparisons <= COMPARISONS_MAX) else {
+                settled.extend(open.into_iter().map(|finding| {
+                    let outcome = match finding.resolution.outcome() {
+                        FindingOutcome::WouldRecord => {
+                            FindingOutcome::Left("others keep changing the case: compare again".to_owned())
+                        }
+                        outcome => outcome,
+                    };
+                    (finding, outcome)
+                }));
+                return Ok(settled);
+            };
+            let finding = open.swap_remove(next);
+            let Resolution::Record(remedy) = &finding.resolution else { continue };
+            let outcome = match self.record(&case, remedy).await {
+                Ok(outcome) if outcome.is_repeated() => FindingOutcome::RecordedBefore,
+                Ok(_) => FindingOutcome::Recorded,
+                // Decided again, on the case as it is by now.
+                Err(CommandError::RevisionMismatch { .. } | CommandError::Contended { .. }) => continue,
+                Err(CommandError::Refused(refusal)) => FindingOutcome::Left(refusal.sentence),
+                Err(error) => return Err(error),
+            };
+            settled.push((finding, outcome));
+        }
+    }
+
+    async fn record(&self, case: &History, remedy: &Remedy) -> Result<Outcome, CommandError> {
+        let (number, operation) = (case.number().clone(), remedy.step.operation());
+        let effective_at = remedy.since.map(|since| since.at);
+        let (recorded_by, correlation_id) = (self.recorded_by.clone(), self.run);
+        match &remedy.step {
+            RemedyStep::Command(_, command) => {
+                let digest = request_digest(operation, number.as_str(), &(command, effective_at));
+                let request = Request {
+                    command_id: command_id(&number, case.revision(), &digest),
+                    request_digest: RequestDigest::from(digest),
+                    command: domain::Command::Prisoner(number, command.clone()),
+                    recorded_by,
+                    correlation_id,
+                    causation_id: None,
+                    provenance: None,
+                    effective_at,
+                    if_match: case.revision(),
+                    confinement: Confinement::default(),
+                };
+                self.service.execute(request).await
+            }
+            RemedyStep::Merge(removed_number) => {
+                let digest = request_digest(operation, number.as_str(), &(removed_number, effective_at));
+                let request = MergeRequest {
+                    // A number is merged once.
+                    command_id: command_id(&number, None, &digest),
+                    request_digest: RequestDigest::from(digest),
+                    survivor: number,
+                    removed_number: removed_number.clone(),
+                    recorded_by,
+                    correlation_id,
+                    effective_at,
+                    if_match: None,
+                    confinement: Confinement::default(),
+                };
+                self.service.merge(request).await
+            }
+        }
+    }
+}
+
+impl Finding {
+    /// Whether both are one difference, at two times.
+    fn is_about_the_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.estate == other.estate
+    }
+}
+
+/// The id of a command to a case at a revision.
+fn command_id(number: &PrisonerNumber, revision: Option<u64>, digest: &str) -> CommandId {
+    let revision = revision.map_or_else(|| "none".to_owned(), |revision| revision.to_string());
+    CommandId::of_content(NAMESPACE, &format!("{number} {revision} {digest}"))
+}

@@ -1,0 +1,317 @@
+//! `integration reconcile`: each kind of difference is found, and closed once where that is safe.
+//!
+//! The estate is in extracts, as files.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    DataDir, ToolOutput,
+    ledger::{Ledger, NOVAK, PRISON, SHAH},
+    questions::{ask, record},
+    run,
+};
+
+/// The exit status where differences remain.
+const DIFFERENT: i32 = 3;
+
+/// A time to come.
+const LATER: &str = "2199-01-01T00:00:00Z";
+
+const MOVEMENTS: &str = "prisonerNumber,firstName,prisonId,lastMovementTypeCode,lastMovementTime,lastAdmissionDate,\
+    receptionDate,restrictedPatient,removedNomsNumber";
+
+const PROBATION: &str = "prisonerNumber,crn,tier,calculationDate,managerSurname,managerForename";
+
+/// A ledger, and extracts to compare it with.
+struct Prison {
+    ledger: Ledger,
+    extracts: DataDir,
+}
+
+impl Prison {
+    async fn start() -> Self {
+        Self { ledger: Ledger::start_all_roles().await, extracts: DataDir::new() }
+    }
+
+    /// Writes an extract, and answers its path.
+    fn extract(&self, name: &str, heading: &str, rows: &[&str]) -> String {
+        let path = self.extracts.path().join(name);
+        let text = rows.iter().fold(format!("{heading}\n"), |mut text, row| {
+            writeln!(text, "{row}").expect("memory");
+            text
+        });
+        std::fs::write(&path, text).expect("write a file");
+        path.to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    fn movements(&self, rows: &[&str]) -> String {
+        self.extract("prisoners.csv", MOVEMENTS, rows)
+    }
+
+    /// Reconciles once the views have everything.
+    async fn reconcile(&self, arguments: &[&str]) -> ToolOutput {
+        ask(&self.ledger, "/prisons/LEI/cases").await;
+        self.reconcile_at_once(arguments).await
+    }
+
+    async fn reconcile_at_once(&self, arguments: &[&str]) -> ToolOutput {
+        let stores = self.ledger.database.arguments();
+        let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+        run(&[&["integration", "reconcile", "--prison", PRISON], arguments, &stores].concat()).await
+    }
+
+    /// The types of a case's events that a reconciliation recorded.
+    async fn reconciled(&self, number: &str) -> Vec<String> {
+        let events = self.ledger.case_events(number).await;
+        let own = events.iter().filter(|event| event.entry.recorded_by.client == "hmpps-reconcile");
+        own.map(|event| format!("{} {}", event.entry.event.type_name(), event.entry.effective_at.to_rfc3339()))
+            .collect()
+    }
+}
+
+/// The differences that a tool wrote as JSON, by number, in a few words.
+#[track_caller]
+fn differences(ran: &ToolOutput) -> Vec<String> {
+    assert!(matches!(ran.status.code(), Some(0 | DIFFERENT)), "{}", ran.stderr);
+    let line = |line: &str| {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let word = |member: &str| line[member].as_str().unwrap_or("-").to_owned();
+        [word("prisonerNumber"), word("difference"), word("outcome"), word("operation")].join(" ")
+    };
+    ran.stdout.lines().map(line).collect()
+}
+
+#[tokio::test]
+async fn each_kind_of_difference_is_found_and_closed_once_where_it_is_safe() {
+    let prison = Prison::start().await;
+    let ledger = &prison.ledger;
+    for number in ["A1111AA", "A1112AA", "A1113AA", "A1114AA", "A1115AA", "A1116AA", "A1117AA"] {
+        ledger.case(number, SHAH).await;
+    }
+    record(
+        ledger,
+        "POST /prisoners/A1114AA/transfers",
+        json!({"toPrison": "MDI", "effectiveAt": "2026-02-10T09:00:00Z"}),
+    )
+    .await;
+    record(ledger, "POST /prisoners/A1115AA/releases", json!({"effectiveAt": "2026-02-10T09:00:00Z"})).await;
+    let com = json!({"name": "Bell, Jo", "team": "North", "effectiveAt": "2026-02-10T09:00:00Z"});
+    record(ledger, "PUT /prisoners/A1116AA/community-manager", com).await;
+    let prisoners = prison.movements(&[
+        "A1111AA,Sam,OUT,REL,2026-03-01T10:00:00,,,false,",
+        "A1112AA,Kim,MDI,TRN,2026-03-02T11:00:00Z,2026-03-02,,,",
+        "A1114AA,Lou,LEI,TRN,,2026-03-03,,,",
+        "A1115AA,Max,LEI,ADM,,2026-03-04,2026-03-04,,",
+        "A1116AA,Bo,LEI,CRT,2026-03-05T08:00:00,,,,",
+        "A1118AA,New,LEI,ADM,2026-03-06T15:30:00,2026-03-06,2026-03-06,,",
+        "B1111BB,Merged,LEI,,,,,,A1117AA",
+        "A1119AA,Other,MDI,,,,,,",
+    ]);
+    let probation = prison.extract(
+        "probation.csv",
+        PROBATION,
+        &["A1116AA,,A,2026-03-05T00:00:00,Lee,Sam", "A1118AA,X123456,B2,,Unallocated,", "A1119AA,,A,,,"],
+    );
+    let sources = ["--prisoners", &prisoners, "--probation", &probation, "--json"];
+    let before = ledger.event_count().await;
+    let compared = prison.reconcile(&sources).await;
+    let expected = [
+        ("A1111AA RELEASED", "release"),
+        ("A1112AA HELD_ELSEWHERE", "transfer"),
+        ("A1113AA ABSENT", ""),
+        ("A1114AA HELD_HERE", "transfer"),
+        ("A1115AA HELD_HERE", "receive"),
+        ("A1116AA TIER", "assign-tier"),
+        ("A1116AA COM", "assign-community-manager"),
+        ("A1118AA UNKNOWN", "receive"),
+        ("A1118AA TIER", "assign-tier"),
+        ("B1111BB MERGED", "merge"),
+        ("B1111BB UNKNOWN", "receive"),
+    ];
+    let lines = |outcome: &str| -> Vec<String> {
+        let line = |(difference, operation): &(&str, &str)| match *operation {
+            "" => format!("{difference} LEFT -"),
+            operation => format!("{difference} {outcome} {operation}"),
+        };
+        expected.iter().map(line).collect()
+    };
+    assert_eq!(differences(&compared), lines("WOULD_RECORD"));
+    assert_eq!(compared.status.code(), Some(DIFFERENT));
+    assert!(
+        compared.stderr.contains("11 differences: 10 that --apply records, 1 left to a person."),
+        "{}",
+        compared.stderr
+    );
+    assert_eq!(ledger.event_count().await, before, "nothing is recorded unless that is asked for");
+
+    let apply = [&sources[..], &["--apply", "--taken-at", LATER]].concat();
+    let refused = prison.reconcile(&apply).await;
+    assert!(refused.stderr.contains("--taken-at lies in the future"), "{}", refused.stderr);
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let apply = [&sources[..], &["--apply", "--taken-at", &now]].concat();
+    let applied = prison.reconcile(&apply).await;
+    assert_eq!(applied.status.code(), Some(DIFFERENT), "{}", applied.stderr);
+    // The merge has brought the person to the prison.
+    let mut recorded = lines("RECORDED");
+    recorded.retain(|line| !line.starts_with("B1111BB UNKNOWN"));
+    assert_eq!(differences(&applied), recorded);
+    for (number, events) in [
+        ("A1111AA", &["Deallocated 2026-03-01T10:00:00+00:00"][..]),
+        ("A1112AA", &["Deallocated 2026-03-02T11:00:00+00:00"]),
+        ("A1113AA", &[]),
+        ("A1114AA", &["Deallocated 2026-03-03T00:00:00+00:00"]),
+        ("A1115AA", &["Received 2026-03-04T00:00:00+00:00"]),
+    ] {
+        assert_eq!(prison.reconciled(number).await, events, "{number}");
+    }
+    assert_eq!(prison.reconciled("A1118AA").await[0], "Received 2026-03-06T15:30:00+00:00");
+    assert_eq!(ledger.types("B1111BB").await, ["PrisonerNumberMerged"]);
+    let state = ledger.state("A1116AA").await;
+    let (tier, com) = (state.tier.expect("a tier").tier, state.community_manager.expect("a COM").manager.name);
+    assert_eq!((tier.to_string(), com), ("A".to_owned(), "Lee, Sam".to_owned()));
+    let first = ledger.case_events("A1111AA").await.pop().expect("an event");
+    assert_eq!(first.entry.recorded_by.username.as_ref().map(|name| name.as_str()), Some("HMPPS_RECONCILE"));
+    assert!(first.entry.command_id.is_of_the_ledger(), "no caller can send its id");
+
+    let recorded = ledger.event_count().await;
+    let again = prison.reconcile(&apply).await;
+    assert_eq!(differences(&again), ["A1113AA ABSENT LEFT -"]);
+    assert_eq!(ledger.event_count().await, recorded, "nothing is recorded twice");
+}
+
+#[tokio::test]
+async fn a_ledger_that_agrees_says_so() {
+    let prison = Prison::start().await;
+    prison.ledger.case("A1111AA", SHAH).await;
+    let prisoners = prison.movements(&["A1111AA,Sam,LEI,ADM,,,,,", "A1112AA,Kim,MDI,,,,,,"]);
+    let probation = prison.extract("probation.csv", PROBATION, &["A1111AA,,C,,,"]);
+    let sources = ["--prisoners", prisoners.as_str(), "--probation", &probation];
+    let agreed = prison.reconcile(&sources).await;
+    assert_eq!(agreed.status.code(), Some(0), "{}", agreed.stderr);
+    assert_eq!(agreed.stdout, "The ledger and the estate agree. 1 case at LEI on either side.\n");
+    let left = prison.movements(&["A1111AA,Sam,OUT,REL,2026-03-01T10:00:00,,,,"]);
+    let differing = prison.reconcile(&["--prisoners", &left]).await;
+    assert_eq!(differing.status.code(), Some(DIFFERENT));
+    for words in [
+        "A1111AA",
+        "released",
+        "at LEI, with Shah, Priya",
+        "would record",
+        "since 2026-03-01 10:00 GMT, by lastMovementTime",
+    ] {
+        assert!(differing.stdout.contains(words), "{words}: {}", differing.stdout);
+    }
+    let sql =
+        "SELECT count(*) FROM access.entry WHERE operation = 'integration reconcile' AND 'A1111AA' = ANY (prisoners)";
+    let shown: i64 = sqlx::query_scalar(sql).fetch_one(&prison.ledger.database.pool).await.expect("count entries");
+    assert_eq!(shown, 1, "the report that names a person is in the access log");
+}
+
+#[tokio::test]
+async fn two_runs_at_once_record_each_difference_once() {
+    let prison = Prison::start().await;
+    let numbers: Vec<String> = (0..30).map(|index| format!("A{index:04}BC")).collect();
+    for number in &numbers[..15] {
+        prison.ledger.case(number, NOVAK).await;
+    }
+    let row = |(index, number): (usize, &String)| match index {
+        0..15 => format!("{number},Sam,OUT,REL,,,,,"),
+        _ => format!("{number},Sam,LEI,ADM,,2026-03-01,,,"),
+    };
+    let rows: Vec<String> = numbers.iter().enumerate().map(row).collect();
+    let prisoners = prison.movements(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+    ask(&prison.ledger, "/prisons/LEI/cases").await;
+    let before = prison.ledger.event_count().await;
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let arguments = ["--prisoners", &prisoners, "--apply", "--taken-at", &now, "--json"];
+    let (one, other) = tokio::join!(prison.reconcile_at_once(&arguments), prison.reconcile_at_once(&arguments));
+    for ran in [&one, &other] {
+        assert_eq!(ran.status.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
+    }
+    let recorded = |ran: &ToolOutput| differences(ran).iter().filter(|line| line.contains(" RECORDED ")).count();
+    assert_eq!(recorded(&one) + recorded(&other), 30, "{}{}", one.stdout, other.stdout);
+    assert_eq!(prison.ledger.event_count().await, before + 30);
+}
+
+/// A picture is of a time. The ledger may know more by now.
+#[tokio::test]
+async fn a_case_of_which_the_ledger_has_learnt_more_is_left_as_it_is() {
+    let prison = Prison::start().await;
+    prison.ledger.case("A1111AA", SHAH).await;
+    let prisoners = prison.movements(&["A1111AA,Sam,OUT,REL,,,,,"]);
+    let before = prison.ledger.event_count().await;
+    let sources = ["--prisoners", &prisoners, "--json", "--apply"];
+    let refused = prison.reconcile(&sources).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("--apply needs --taken-at"), "{}", refused.stderr);
+    let old = prison.reconcile(&[&sources[..], &["--taken-at", "2026-01-01"]].concat()).await;
+    assert_eq!(differences(&old), ["A1111AA RELEASED LEFT -"]);
+    assert!(old.stdout.contains("the ledger learnt more at"), "{}", old.stdout);
+    assert_eq!((old.status.code(), prison.ledger.event_count().await), (Some(DIFFERENT), before));
+}
+
+#[tokio::test]
+async fn a_wrong_row_is_told_with_its_place_and_nothing_is_recorded() {
+    let prison = Prison::start().await;
+    prison.ledger.case("A1111AA", SHAH).await;
+    let before = prison.ledger.event_count().await;
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let refused = async |flag: &str, file: &str| {
+        let ran = prison.reconcile(&[flag, file, "--apply", "--taken-at", &now]).await;
+        assert_eq!((ran.status.code(), ran.stdout.as_str()), (Some(1), ""), "{}", ran.stderr);
+        ran.stderr
+    };
+    let wrong = prison.movements(&[
+        "A1111AA,Sam,OUT,REL,yesterday,,,,",
+        "A1112A,Kim,LEI,,,,,,",
+        "A1113AA,Lou,,,,,,,",
+        "A1114AA,Max,OUT,,,,,maybe,",
+        "A1115AA,Bo,LEI,,,,,,",
+        "A1115AA,Bo,LEI,,,,,,",
+    ]);
+    let told = refused("--prisoners", &wrong).await;
+    for place in [
+        "row 2, column `lastMovementTime` (E): `yesterday` is not a time",
+        "row 3, column `prisonerNumber` (A): `A1112A` is not a prisoner number",
+        "row 4, column `prisonId` (C): it is empty",
+        "row 5, column `restrictedPatient` (H): `MAYBE` is neither true nor false",
+        "row 7, column `prisonerNumber` (A): an earlier row has the same number",
+    ] {
+        assert!(told.contains(place) && told.contains("prisoners.csv"), "{place}: {told}");
+    }
+    let headless = prison.extract("prisoners.csv", "number,prisonId", &["A1111AA,OUT"]);
+    assert!(refused("--prisoners", &headless).await.contains("has no column `prisonerNumber`"));
+    let twice = prison.extract("prisoners.csv", "prisonerNumber,prisonId,PRISON ID", &["A1111AA,OUT,OUT"]);
+    assert!(refused("--prisoners", &twice).await.contains("two columns have the name `PRISON ID`"));
+    let nothing = prison.extract("probation.csv", "prisonerNumber,crn", &["A1111AA,X123456"]);
+    assert!(refused("--probation", &nothing).await.contains("none of the columns tier, managerSurname"));
+    let contacts = prison.extract("contacts.csv", "Prisoner number,Staff ID", &["A1111AA,485926", "A1112A,485926"]);
+    let told = refused("--contacts", &contacts).await;
+    assert!(told.contains("contacts.csv, row 3: "), "{told}");
+    assert_eq!(prison.ledger.event_count().await, before);
+    let sourceless = prison.reconcile(&[]).await;
+    assert_eq!(sourceless.status.code(), Some(2), "{}", sourceless.stderr);
+}
+
+#[tokio::test]
+async fn contacts_that_are_still_in_nomis_are_told_once_the_prison_has_joined() {
+    let prison = Prison::start().await;
+    for (number, staff_id) in [("A1111AA", 7), ("A1112AA", 8)] {
+        let contact = json!({"prisonerNumber": number, "staffId": staff_id, "contactType": "POM"});
+        record(&prison.ledger, "POST /prisons/LEI/nomis-contacts", contact).await;
+    }
+    let heading = "Prisoner number,Staff ID,Name,Contact type";
+    let contacts = prison.extract("contacts.csv", heading, &["A1111AA,7,,POM", "A1113AA,9,\"Okafor, Grace\",POM"]);
+    let compared = prison.reconcile(&["--contacts", &contacts, "--json"]).await;
+    let expected = ["A1111AA CONTACT_REMAINS LEFT -", "A1113AA CONTACT_REMAINS LEFT -", "A1112AA CONTACT_GONE LEFT -"];
+    assert_eq!(differences(&compared), expected);
+    let other = prison.extract("contacts.csv", heading, &["A1111AA,7,,POM"]);
+    let stores = prison.ledger.database.arguments();
+    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+    let arguments = ["integration", "reconcile", "--prison", "MDI", "--contacts", &other];
+    let not_joined = run(&[&arguments[..], &stores].concat()).await;
+    assert_eq!(not_joined.status.code(), Some(0), "{}", not_joined.stderr);
+    assert!(not_joined.stderr.contains("MDI has not joined OMiC"), "{}", not_joined.stderr);
+}
