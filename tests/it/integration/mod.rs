@@ -17,6 +17,7 @@ mod parked;
 mod publisher;
 mod random;
 mod reconcile;
+mod reconcile_look_ups;
 mod rights;
 mod updates;
 

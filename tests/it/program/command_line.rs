@@ -141,6 +141,6 @@ async fn each_command_has_a_page_for_man() {
 async fn the_version_begins_with_that_of_the_package() {
     let version = run(&["--version"]).await.stdout;
     let rest = version.trim_end().strip_prefix(concat!("allocation-ledger ", env!("CARGO_PKG_VERSION")));
-    // What the build knew of its commit is in brackets.
+    // The commit is in brackets, as far as the build knew it.
     assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" (") && rest.ends_with(')')), "{version}");
 }

@@ -82,7 +82,7 @@ impl Reconciler {
     /// `taken_at` is the time of the picture that the record is of.
     ///
     /// # Errors
-    /// The ledger cannot be read or written. What is recorded by then stays.
+    /// The ledger cannot be read or written. Commands that are recorded by then stay.
     pub async fn settle(
         &self,
         record: &EstateRecord,

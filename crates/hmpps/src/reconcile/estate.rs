@@ -122,7 +122,8 @@ impl EstateRecord {
         Self { place: Some(EstatePlace::Absent), ..Self::empty(number) }
     }
 
-    fn empty(number: PrisonerNumber) -> Self {
+    /// A record that says nothing.
+    pub(super) fn empty(number: PrisonerNumber) -> Self {
         Self { number, place: None, removed_numbers: Vec::new(), crn: None, tier: None, manager: None }
     }
 

@@ -4,6 +4,7 @@
 //! | question | module |
 //! |---|---|
 //! | what does the estate have of a person? | `estate` |
+//! | how is that looked up? | `look_up` |
 //! | where does it differ from the ledger, and what is safe? | `compare` |
 //! | how is that recorded once? | `apply` |
 //!
@@ -13,9 +14,11 @@
 mod apply;
 mod compare;
 mod estate;
+mod look_up;
 #[cfg(test)]
 mod tests;
 
 pub use apply::{FindingOutcome, Reconciler};
 pub use compare::{Finding, FindingKind, LedgerCase, Remedy, RemedyStep, Resolution, compare};
 pub use estate::{EstateManager, EstatePlace, EstateRecord, EstateTier, FieldProblem, SourceDate, Stay};
+pub use look_up::{look_up_person, look_up_prison, look_up_probation};

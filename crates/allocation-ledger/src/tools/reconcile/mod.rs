@@ -1,9 +1,11 @@
 //! `integration reconcile`: compares the ledger with prisoner search, probation and the contacts in
 //! NOMIS, and records what is safe to record.
 //!
-//! The views say which cases a prison has. Each case is then compared as the log has it.
+//! The estate's side is in extracts, or is looked up (`picture`). The views say which cases a
+//! prison has. Each case is then compared as the log has it.
 
 mod extract;
+mod picture;
 mod report;
 
 use std::{
@@ -13,9 +15,8 @@ use std::{
 };
 
 use access_log::Shown;
-use anyhow::ensure;
 use chrono::{DateTime, Utc};
-use clap::{ArgGroup, Args};
+use clap::Args;
 use command::{Clock, CommandError, Service, ServiceSettings};
 use domain::{
     event::RecordedBy,
@@ -30,18 +31,19 @@ use http_api::instant::DateOrInstant;
 use spreadsheets::contacts::{ContactLine, ContactRow};
 
 use self::{
-    extract::read_extract,
+    picture::EstatePicture,
     report::{ReconciliationReport, print_report},
 };
 use super::{
     cases::{note_lag, read_prison_cases},
     import::{
-        nomis_contacts::{compare_whole_list, read_whole_list},
+        nomis_contacts::compare_whole_list,
         record::{load_cases, load_prison},
     },
     read_recording::record_read,
 };
 use crate::{
+    look_up_settings::LookUpSettings,
     shared_settings::{QuestionTimeSettings, StoreSettings, identifier},
     stores::Stores,
 };
@@ -55,24 +57,19 @@ const USER: &str = "HMPPS_RECONCILE";
 /// People on whose cases differences are recorded side by side.
 const PEOPLE_AT_ONCE: usize = 32;
 
-/// The columns of an extract of prisoner search that it must have.
-const PRISONER_COLUMNS: [&str; 2] = ["prisonerNumber", "prisonId"];
-
-/// The columns of an extract of probation, of which it must have one.
-const PROBATION_COLUMNS: [&str; 2] = ["tier", "managerSurname"];
-
 /// The settings of `integration reconcile`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("sources").required(true).multiple(true).args(["prisoners", "probation", "contacts"]))]
 pub struct ReconcileSettings {
     /// The prison to compare, e.g. LEI
     #[arg(long, value_parser = identifier::<PrisonCode>)]
     prison: PrisonCode,
     /// An extract of prisoner search: a .csv, .xlsx or .ods with the columns prisonerNumber and
-    /// prisonId, of everyone at the prison and of those who have left it
+    /// prisonId, of everyone at the prison and of those who have left it. Without it, prisoner
+    /// search is asked, if its address is given
     #[arg(long, value_name = "FILE")]
     prisoners: Option<PathBuf>,
-    /// An extract of probation: prisonerNumber and tier, managerSurname or both
+    /// An extract of probation: prisonerNumber and tier, managerSurname or both. Without it, the
+    /// tier service and manage-pom-cases-and-delius are asked by CRN, if their addresses are given
     #[arg(long, value_name = "FILE")]
     probation: Option<PathBuf>,
     /// All POM contacts that NOMIS has at the prison, as `import nomis-contacts` takes them
@@ -91,6 +88,8 @@ pub struct ReconcileSettings {
     /// The username that events are recorded under, in any case. Default: HMPPS_RECONCILE
     #[arg(long, value_name = "USERNAME", value_parser = Username::read)]
     recorded_by: Option<Username>,
+    #[command(flatten)]
+    look_ups: LookUpSettings,
     #[command(flatten)]
     stores: StoreSettings,
 }
@@ -135,56 +134,6 @@ pub(super) async fn run(settings: &ReconcileSettings) -> anyhow::Result<()> {
     if report.differs() { Err(DifferencesRemain.into()) } else { Ok(()) }
 }
 
-/// The estate's side, as far as sources are given.
-struct EstatePicture {
-    /// The records of people. `None` for a number that a source has, in no file that says places.
-    records: BTreeMap<PrisonerNumber, EstateRecord>,
-    /// Whether a source says who is at the prison, so that a case without a record is a difference.
-    has_places: bool,
-    contacts: Option<Vec<ContactRow>>,
-    taken_at: Option<DateTime<Utc>>,
-}
-
-impl EstatePicture {
-    fn read(settings: &ReconcileSettings, now: DateTime<Utc>) -> anyhow::Result<Self> {
-        let taken_at = settings.taken_at.map(DateOrInstant::instant);
-        ensure!(taken_at.is_none_or(|taken_at| taken_at <= now), "--taken-at lies in the future");
-        let has_extracts = settings.prisoners.is_some() || settings.probation.is_some();
-        ensure!(
-            !(settings.apply && has_extracts) || taken_at.is_some(),
-            "--apply needs --taken-at, the time at which the extracts were made: what the ledger has learnt since must \
-             stay"
-        );
-        let mut records = match &settings.prisoners {
-            Some(path) => read_extract(path, &PRISONER_COLUMNS, &[])?,
-            None => BTreeMap::new(),
-        };
-        if let Some(path) = &settings.probation {
-            for (number, record) in read_extract(path, &PRISONER_COLUMNS[..1], &PROBATION_COLUMNS)? {
-                match records.get_mut(&number) {
-                    Some(known) => known.add(record),
-                    None => drop(records.insert(number, record)),
-                }
-            }
-        }
-        let contacts =
-            settings.contacts.as_deref().map(|path| read_whole_list(path, &settings.prison, now)).transpose()?;
-        Ok(Self { records, has_places: settings.prisoners.is_some(), contacts, taken_at })
-    }
-
-    /// Adds the cases of the prison that no source has.
-    fn add_absent(&mut self, held_here: impl IntoIterator<Item = PrisonerNumber>) {
-        let removed: BTreeSet<_> =
-            self.records.values().flat_map(|record| record.removed_numbers.iter().cloned()).collect();
-        for number in held_here {
-            // The survivor has the case of a number that was merged into it.
-            if !removed.contains(&number) {
-                self.records.entry(number.clone()).or_insert_with(|| EstateRecord::absent(number));
-            }
-        }
-    }
-}
-
 /// A prison on both sides.
 struct ComparedPrison {
     /// The people who are at the prison on either side.
@@ -204,22 +153,24 @@ async fn compare_prison(
     let (cases, lag) = read_prison_cases(stores, prison, QuestionTimeSettings::default()).await?;
     note_lag(&lag);
     let held_here: BTreeSet<PrisonerNumber> = cases.cases.into_iter().map(|case| case.prisoner_number).collect();
-    let here = picture.records.values().filter(|record| record.prison() == Some(prison));
-    let people = here.map(|record| &record.number).chain(&held_here).collect::<BTreeSet<_>>().len();
-    if picture.has_places {
-        picture.add_absent(held_here);
-    }
-    let EstatePicture { records, contacts, taken_at, .. } = picture;
-    let numbers: BTreeSet<PrisonerNumber> = records
-        .values()
-        .flat_map(|record| [&record.number].into_iter().chain(&record.removed_numbers))
-        .cloned()
-        .collect();
+    picture.add_places(settings, &held_here).await?;
+    let at_prison = picture.records.values().filter(|record| record.prison() == Some(prison));
+    let here: BTreeSet<PrisonerNumber> = at_prison.map(|record| &record.number).chain(&held_here).cloned().collect();
+    let numbers =
+        picture.records.values().flat_map(|record| [&record.number].into_iter().chain(&record.removed_numbers));
+    let numbers: BTreeSet<PrisonerNumber> = numbers.chain(&here).cloned().collect();
     let numbers: Vec<PrisonerNumber> = numbers.into_iter().collect();
     let histories: HashMap<PrisonerNumber, History> =
         load_cases(&stores.log, &numbers).await?.into_iter().map(|case| (case.number().clone(), case)).collect();
     let history =
         |number: &PrisonerNumber| histories.get(number).cloned().unwrap_or_else(|| History::new(number.clone()));
+    let crn = |number: &PrisonerNumber| {
+        let told = picture.records.get(number).and_then(|record| record.crn.clone());
+        Some((number.clone(), told.or_else(|| histories.get(number)?.state().crn)?))
+    };
+    let crns = here.iter().filter_map(crn).collect();
+    picture.add_probation(crns).await?;
+    let EstatePicture { records, contacts, taken_at, .. } = picture;
     let mut findings = Vec::new();
     for record in records.values() {
         let removed: Vec<History> = record.removed_numbers.iter().map(history).collect();
@@ -229,7 +180,7 @@ async fn compare_prison(
     if let Some(rows) = contacts {
         findings.extend(compare_contacts(stores, prison, rows, now).await?);
     }
-    Ok(ComparedPrison { people, records, taken_at, findings })
+    Ok(ComparedPrison { people: here.len(), records, taken_at, findings })
 }
 
 /// The contacts that differ. Until a prison joins OMiC, its contacts in NOMIS are right.
