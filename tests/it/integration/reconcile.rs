@@ -209,32 +209,6 @@ async fn a_ledger_that_agrees_says_so() {
     assert_eq!(differing.status.code(), Some(DIFFERENT));
 }
 
-#[tokio::test]
-async fn two_runs_at_once_record_each_difference_once() {
-    let prison = Prison::start().await;
-    let numbers: Vec<String> = (0..30).map(|index| format!("A{index:04}BC")).collect();
-    for number in &numbers[..15] {
-        prison.ledger.case(number, NOVAK).await;
-    }
-    let row = |(index, number): (usize, &String)| match index {
-        0..15 => format!("{number},Sam,OUT,REL,,,,,"),
-        _ => format!("{number},Sam,LEI,ADM,,2026-03-01,,,"),
-    };
-    let rows: Vec<String> = numbers.iter().enumerate().map(row).collect();
-    let prisoners = prison.movements(&rows.iter().map(String::as_str).collect::<Vec<_>>());
-    ask(&prison.ledger, "/prisons/LEI/cases").await;
-    let before = prison.ledger.event_count().await;
-    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    let arguments = ["--prisoners", &prisoners, "--apply", "--taken-at", &now, "--json"];
-    let (one, other) = tokio::join!(prison.reconcile_at_once(&arguments), prison.reconcile_at_once(&arguments));
-    for ran in [&one, &other] {
-        assert_eq!(ran.status.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
-    }
-    let recorded = |ran: &ToolOutput| differences(ran).iter().filter(|line| line.contains(" RECORDED ")).count();
-    assert_eq!(recorded(&one) + recorded(&other), 30, "{}{}", one.stdout, other.stdout);
-    assert_eq!(prison.ledger.event_count().await, before + 30);
-}
-
 /// A picture is of a time. The ledger may know more by now.
 #[tokio::test]
 async fn a_case_of_which_the_ledger_has_learnt_more_is_left_as_it_is() {
@@ -315,4 +289,53 @@ async fn contacts_that_are_still_in_nomis_are_told_once_the_prison_has_joined() 
     let not_joined = run(&[&arguments[..], &stores].concat()).await;
     assert_eq!(not_joined.status.code(), Some(0), "{}", not_joined.stderr);
     assert!(not_joined.stderr.contains("MDI has not joined OMiC"), "{}", not_joined.stderr);
+}
+
+mod log_in_postgres {
+    use super::*;
+    use crate::support::{eventually, topology::require_log_in_postgres};
+
+    /// Both have compared before either appends.
+    #[tokio::test]
+    async fn two_runs_at_once_record_each_difference_once() {
+        require_log_in_postgres();
+        let prison = Prison::start().await;
+        let numbers: Vec<String> = (0..30).map(|index| format!("A{index:04}BC")).collect();
+        for number in &numbers[..15] {
+            prison.ledger.case(number, NOVAK).await;
+        }
+        let row = |(index, number): (usize, &String)| match index {
+            0..15 => format!("{number},Sam,OUT,REL,,,,,"),
+            _ => format!("{number},Sam,LEI,ADM,,2026-03-01,,,"),
+        };
+        let rows: Vec<String> = numbers.iter().enumerate().map(row).collect();
+        let prisoners = prison.movements(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+        ask(&prison.ledger, "/prisons/LEI/cases").await;
+        let before = prison.ledger.event_count().await;
+        let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        let arguments = ["--prisoners", &prisoners, "--apply", "--taken-at", &now, "--json"];
+
+        let pool = &prison.ledger.database.pool;
+        let mut lock = pool.begin().await.expect("a transaction");
+        sqlx::query("SELECT FROM log.head FOR UPDATE").execute(&mut *lock).await.expect("hold the log");
+        let let_go = async {
+            let sql = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                WHERE NOT granted AND datname = current_database()";
+            eventually("both append", async || {
+                let waiting: i64 = sqlx::query_scalar(sql).fetch_one(pool).await.expect("count waits");
+                (waiting >= 2).then_some(())
+            })
+            .await;
+            lock.rollback().await.expect("let the log go");
+        };
+        let (one, other, ()) =
+            tokio::join!(prison.reconcile_at_once(&arguments), prison.reconcile_at_once(&arguments), let_go);
+        for ran in [&one, &other] {
+            assert_eq!(ran.status.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
+        }
+        let lines = [differences(&one), differences(&other)].concat();
+        let count = |outcome: &str| lines.iter().filter(|line| line.contains(outcome)).count();
+        assert_eq!((count(" RECORDED "), count(" RECORDED_BEFORE ")), (30, 30), "{lines:?}");
+        assert_eq!(prison.ledger.event_count().await, before + 30);
+    }
 }

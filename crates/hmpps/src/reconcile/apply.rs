@@ -78,8 +78,9 @@ impl Reconciler {
         Self { service, prison, recorded_by, run: Uuid::new_v4() }
     }
 
-    /// Records what is safe to record of the differences about a person, and answers all of them.
-    /// `taken_at` is the time of the picture that the record is of.
+    /// Records what is safe to record of the differences about a person, and adds all of them to
+    /// `settled` with their outcomes, also those before an error. `taken_at` is the time of the
+    /// picture that the record is of.
     ///
     /// # Errors
     /// The ledger cannot be read or written. Commands that are recorded by then stay.
@@ -87,8 +88,8 @@ impl Reconciler {
         &self,
         record: &EstateRecord,
         taken_at: Option<DateTime<Utc>>,
-    ) -> Result<Vec<(Finding, FindingOutcome)>, CommandError> {
-        let mut settled: Vec<(Finding, FindingOutcome)> = Vec::new();
+        settled: &mut Vec<(Finding, FindingOutcome)>,
+    ) -> Result<(), CommandError> {
         let mut comparisons = 0;
         loop {
             let case = self.service.history(&record.number).await?;
@@ -111,7 +112,7 @@ impl Reconciler {
                     };
                     (finding, outcome)
                 }));
-                return Ok(settled);
+                return Ok(());
             };
             let finding = open.swap_remove(next);
             let Resolution::Record(remedy) = &finding.resolution else { continue };

@@ -9,6 +9,7 @@ mod picture;
 mod report;
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     path::PathBuf,
@@ -23,7 +24,7 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber, Username},
     prisoner::{History, RecommendationPolicy},
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use hmpps::reconcile::{
     EstateRecord, Finding, FindingKind, FindingOutcome, LedgerCase, Reconciler, Resolution, compare,
 };
@@ -114,24 +115,24 @@ pub(super) async fn run(settings: &ReconcileSettings) -> anyhow::Result<()> {
     let now = Clock::system().now();
     // All that can be wrong with the files is found before anything is compared.
     let picture = EstatePicture::read(settings, now)?;
-    let report = Stores::with_existing(&settings.stores, async |stores| {
+    let (report, interruption) = Stores::with_existing(&settings.stores, async |stores| {
         let compared = compare_prison(settings, stores, picture, now).await?;
         let shown = compared.findings.iter().map(|finding| &finding.number);
         record_read(Some(&stores.views), "integration reconcile", Shown::prisoners(shown)).await;
-        let outcomes = match settings.apply {
-            true => apply(settings, stores, &compared).await?,
-            false => list(compared.findings),
+        let (prison, people, applied) = (settings.prison.clone(), compared.people, settings.apply);
+        let (outcomes, interruption) = match applied {
+            true => apply(settings, stores, &compared).await,
+            false => (list(compared.findings), None),
         };
-        Ok(ReconciliationReport {
-            prison: settings.prison.clone(),
-            people: compared.people,
-            applied: settings.apply,
-            outcomes,
-        })
+        Ok((ReconciliationReport { prison, people, applied, outcomes }, interruption))
     })
     .await?;
     print_report(&report, settings.json)?;
-    if report.differs() { Err(DifferencesRemain.into()) } else { Ok(()) }
+    match interruption {
+        Some(interruption) => Err(interruption),
+        None if report.differs() => Err(DifferencesRemain.into()),
+        None => Ok(()),
+    }
 }
 
 /// A prison on both sides.
@@ -232,12 +233,12 @@ fn list(findings: Vec<Finding>) -> Vec<(Finding, FindingOutcome)> {
 }
 
 /// Records what is safe about each person with differences, each compared again on the case as it
-/// is then.
+/// is then. Answers the outcomes up to an interruption, and that.
 async fn apply(
     settings: &ReconcileSettings,
     stores: &Stores,
     compared: &ComparedPrison,
-) -> anyhow::Result<Vec<(Finding, FindingOutcome)>> {
+) -> (Vec<(Finding, FindingOutcome)>, Option<anyhow::Error>) {
     // No command gives a role, so that no recommendation is made.
     let commands = ServiceSettings { clock: Clock::system(), recommendation_policy: RecommendationPolicy::Tier };
     let username = settings.recorded_by.clone().or_else(|| USER.parse().ok());
@@ -248,15 +249,27 @@ async fn apply(
         |finding: &&Finding| matches!(finding.kind, FindingKind::ContactRemains | FindingKind::ContactGone);
     let people: BTreeSet<&PrisonerNumber> =
         compared.findings.iter().filter(|finding| !is_of_contact(finding)).map(|finding| &finding.number).collect();
-    let records = people.into_iter().filter_map(|number| compared.records.get(number));
-    let settled: Vec<Vec<(Finding, FindingOutcome)>> = stream::iter(records)
-        .map(|record| reconciler.settle(record, compared.taken_at))
+    let has_failed = Cell::new(false);
+    // Those under way end in order, so that the report has all that is recorded.
+    let records =
+        people.into_iter().filter_map(|number| compared.records.get(number)).take_while(|_| !has_failed.get());
+    let settled: Vec<_> = stream::iter(records)
+        .map(async |record| {
+            let mut settled = Vec::new();
+            let ended = reconciler.settle(record, compared.taken_at, &mut settled).await;
+            has_failed.set(has_failed.get() || ended.is_err());
+            (settled, ended)
+        })
         .buffered(PEOPLE_AT_ONCE)
-        .try_collect()
-        .await
-        .map_err(explain_interruption)?;
-    let contacts = compared.findings.iter().filter(is_of_contact).cloned().collect();
-    Ok(settled.into_iter().flatten().chain(list(contacts)).collect())
+        .collect()
+        .await;
+    let (mut outcomes, mut failure) = (Vec::new(), None);
+    for (settled, ended) in settled {
+        outcomes.extend(settled);
+        failure = failure.or(ended.err());
+    }
+    outcomes.extend(list(compared.findings.iter().filter(is_of_contact).cloned().collect()));
+    (outcomes, failure.map(explain_interruption))
 }
 
 fn explain_interruption(error: CommandError) -> anyhow::Error {
