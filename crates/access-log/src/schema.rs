@@ -29,8 +29,7 @@ pub fn migrate(pool: &PgPool) -> BoxFuture<'_, Result<(), SchemaError>> {
 /// The database is out of reach, or this login may not migrate it or grant rights.
 pub async fn prepare(pool: &PgPool) -> Result<(), SchemaError> {
     migrate(pool).await?;
-    sqlx::query("SELECT access.grant_roles()").execute(pool).await?;
-    Ok(())
+    SCHEMA.grant_roles(pool).await
 }
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ use allocation_ledger::{
 use anyhow::Context as _;
 use aws_stand_in::{QueueStandIn, TopicStandIn};
 use comfy_table::CellAlignment;
-use futures::future::try_join_all;
+use futures::{FutureExt as _, future::try_join_all};
 use serde_json::json;
 use tokio::{
     process::Command,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
@@ -36,6 +36,9 @@ use crate::{
 
 /// How often a queue of the estate hands a message out.
 const RECEIVES_MAX: u32 = 3;
+
+/// How long a measurement may take. A program that has ended takes nothing in.
+const MEASURED_WITHIN: Duration = Duration::from_secs(1_800);
 
 /// The pause between two looks at the queue, the topic, or the answer about a person.
 const LOOK: Duration = Duration::from_millis(5);
@@ -68,7 +71,8 @@ pub(crate) async fn run(settings: &MessagesBenchSettings) -> anyhow::Result<()> 
     let queue = QueueStandIn::serve(RECEIVES_MAX).await.context("serve a queue")?;
     let topic = TopicStandIn::serve(None).await.context("serve a topic")?;
     let program = serving(program::program()?, data_dir, &queue, &topic).await?;
-    let measured = unless_interrupted(measure(&program, &queue, &topic, settings)).await;
+    let measuring = timeout(MEASURED_WITHIN, measure(&program, &queue, &topic, settings));
+    let measured = unless_interrupted(measuring.map(|measured| measured.context("wait for messages")?)).await;
     program.end().await?;
     let figures = measured?.ok_or_else(|| interruption(GONE))?;
     print_line(&format!("{figures}\n{WHAT_IS_MEASURED}"))
@@ -225,4 +229,4 @@ const WHAT_IS_MEASURED: &str = "\
 A program serves all roles in a process of its own, with its Postgres; the queue, the topic and the callers share the cores with it.
 taken in: a reception, a departure, an arrival and a release of each person, all queued at once, until the last is deleted, with
 what follows from them published beside it. answer: receptions of new people, until GET …/responsibility answers about them.
-published: receptions that were recorded while the topic answered nothing, from its first answer on.";
+published: receptions that were recorded while the topic gave no answer, from its first answer on.";

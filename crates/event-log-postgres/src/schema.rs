@@ -32,7 +32,8 @@ const MIGRATIONS: [(&str, &str); 9] = [
 pub fn migrate(pool: &PgPool) -> BoxFuture<'_, Result<(), SchemaError>> {
     async move {
         if SCHEMA.migrate(pool).await? {
-            make_room(&mut *pool.acquire().await?).await?;
+            let made = async { make_room(&mut *pool.acquire().await?).await };
+            made.await.map_err(|source| SchemaError::Database { schema: SCHEMA.name, source })?;
         }
         Ok(())
     }
@@ -45,8 +46,7 @@ pub fn migrate(pool: &PgPool) -> BoxFuture<'_, Result<(), SchemaError>> {
 /// # Errors
 /// The database is out of reach, or this role may not grant rights.
 pub async fn grant_roles(pool: &PgPool) -> Result<(), SchemaError> {
-    sqlx::query("SELECT log.grant_roles()").execute(pool).await?;
-    Ok(())
+    SCHEMA.grant_roles(pool).await
 }
 
 /// Makes the partition for the next event and the one after it, where they are missing. Answers the

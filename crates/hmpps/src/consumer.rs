@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -34,9 +35,9 @@ use crate::{
     schema::migrate,
 };
 
-/// Requests for messages at a time while the queue fills their answers. One waits 10 to 20
-/// milliseconds for SQS, and brings ten at most.
-const RECEIVERS: usize = 4;
+/// Requests for messages beside the one that waits, while the queue fills answers. Each takes 10 to
+/// 20 milliseconds on its way, and brings ten at most.
+const HELPERS: usize = 3;
 
 /// Most messages that are received and not yet deleted. Ten times as many as one answer of SQS has.
 const AT_WORK_MAX: usize = 100;
@@ -70,7 +71,7 @@ pub enum ConsumerStatus {
 struct Reception {
     room: Arc<Semaphore>,
     turns: Mutex<Turns>,
-    /// Whether the latest answer was full, so that there are more messages.
+    /// Whether an answer was full, and none empty since: there may be more messages.
     is_full: watch::Sender<bool>,
     /// Whether the schema of the parked messages is there.
     is_prepared: OnceCell<()>,
@@ -141,9 +142,9 @@ impl Consumer {
         .boxed()
     }
 
-    /// Receives until `stop`, by several requests at a time where there are many messages, so that
-    /// the way to SQS and back bounds nothing. Where there are few, one request waits for them:
-    /// what an outage finds under way is answered nevertheless.
+    /// Receives until `stop`: by one request that waits for messages, and by others beside it while
+    /// answers are full, so that the way to SQS and back bounds nothing. An outage finds one request
+    /// under way where there are few messages: what that brings cannot be taken in.
     async fn receive_all(self: &Arc<Self>, to_delete: &mpsc::Sender<Deletion>, stop: BoxFuture<'static, ()>) {
         let (stopping, told_to_stop) = watch::channel(false);
         let reception = Reception {
@@ -154,47 +155,36 @@ impl Consumer {
             to_delete: to_delete.clone(),
             told_to_stop,
         };
-        let receivers = join_all((0..RECEIVERS).map(|index| self.receive_until_told(&reception, index == 0)));
         let stop = async {
             stop.await;
             stopping.send_replace(true);
         };
-        tokio::join!(stop, receivers);
+        let helpers = join_all((0..HELPERS).map(|_| self.help_until_told(&reception)));
+        tokio::join!(stop, self.receive_until_told(&reception), helpers);
     }
 
     /// Receives until told to stop, and then waits for the messages at work.
-    async fn receive_until_told(self: &Arc<Self>, reception: &Reception, waits_for_messages: bool) {
+    async fn receive_until_told(self: &Arc<Self>, reception: &Reception) {
         let mut told_to_stop = reception.told_to_stop.clone();
         let mut told_to_stop = pin!(told_to_stop.wait_for(|is_told| *is_told));
         let mut at_work = JoinSet::new();
         let mut pause = RETRY_PAUSE_MIN;
         loop {
+            // The first answer after a pause comes at once, so that its end is seen.
+            let is_receiving = *self.status.borrow() == ConsumerStatus::Receiving;
+            let wait = if is_receiving { WAIT_MAX } else { Duration::ZERO };
             let received = tokio::select! {
                 _ = &mut told_to_stop => break,
-                received = self.receive(reception, waits_for_messages) => received,
+                received = self.receive(reception, wait) => received,
             };
-            while let Some(worked) = at_work.try_join_next() {
-                if let Err(error) = worked {
-                    // Its message shows again, and another try may be luckier.
-                    tracing::error!(is_panic = error.is_panic(), "the work on a message ended with a bug");
-                }
-            }
             match received {
-                Ok((messages, mut room)) => {
+                Ok((messages, room)) => {
                     pause = RETRY_PAUSE_MIN;
                     // A message that was under way when an outage began does not end it.
                     if *self.retried.borrow() == 0 {
                         self.set_status(ConsumerStatus::Receiving);
                     }
-                    for (message, turn) in reception.turns(messages) {
-                        let permit = room.split(1);
-                        let (consumer, to_delete) = (Arc::clone(self), reception.to_delete.clone());
-                        let told_to_stop = reception.told_to_stop.clone();
-                        at_work.spawn(async move {
-                            let _permit = permit;
-                            consumer.work(message, turn, &to_delete, told_to_stop).await;
-                        });
-                    }
+                    self.begin_work(reception, messages, room, &mut at_work);
                 }
                 Err(outage) => {
                     self.set_status(ConsumerStatus::Waiting(outage));
@@ -206,6 +196,54 @@ impl Consumer {
             }
         }
         while at_work.join_next().await.is_some() {}
+    }
+
+    /// Receives beside, while answers are full, until told to stop.
+    async fn help_until_told(self: &Arc<Self>, reception: &Reception) {
+        let mut told_to_stop = reception.told_to_stop.clone();
+        let mut told_to_stop = pin!(told_to_stop.wait_for(|is_told| *is_told));
+        let mut at_work = JoinSet::new();
+        loop {
+            let received = async {
+                // The sender lives as long as this.
+                let _ = reception.is_full.subscribe().wait_for(|is_full| *is_full).await;
+                self.receive(reception, Duration::ZERO).await
+            };
+            let received = tokio::select! {
+                _ = &mut told_to_stop => break,
+                received = received => received,
+            };
+            match received {
+                Ok((messages, room)) => self.begin_work(reception, messages, room, &mut at_work),
+                // The request that waits for messages meets the outage, too, and says so.
+                Err(_) => drop(reception.is_full.send_replace(false)),
+            }
+        }
+        while at_work.join_next().await.is_some() {}
+    }
+
+    /// Begins the work on messages, each with a part of the room.
+    fn begin_work(
+        self: &Arc<Self>,
+        reception: &Reception,
+        messages: Vec<Message>,
+        mut room: OwnedSemaphorePermit,
+        at_work: &mut JoinSet<()>,
+    ) {
+        while at_work.try_join_next().is_some() {}
+        for (message, turn) in reception.turns(messages) {
+            let permit = room.split(1);
+            let (consumer, to_delete) = (Arc::clone(self), reception.to_delete.clone());
+            let told_to_stop = reception.told_to_stop.clone();
+            at_work.spawn(async move {
+                let _permit = permit;
+                let working = consumer.work(message, turn, &to_delete, told_to_stop);
+                if AssertUnwindSafe(working).catch_unwind().await.is_err() {
+                    // The message shows again, and another try may be luckier.
+                    tracing::error!("the work on a message ended with a bug: the panic before this line");
+                }
+            });
+        }
     }
 
     /// Counts messages for ever. Those who look at the counts need not wait for SQS.
@@ -233,17 +271,13 @@ impl Consumer {
         }
     }
 
-    /// Receives messages, once there is room for them and the ledger can take them in. Answers the
-    /// room with them.
+    /// Waits for messages and receives some, once there is room for them and the ledger can take
+    /// them in. Answers the room with them.
     async fn receive(
         &self,
         reception: &Reception,
-        waits_for_messages: bool,
+        wait: Duration,
     ) -> Result<(Vec<Message>, OwnedSemaphorePermit), Outage> {
-        if !waits_for_messages {
-            // The sender lives as long as this.
-            let _ = reception.is_full.subscribe().wait_for(|is_full| *is_full).await;
-        }
         // Room for a whole answer first, so that no message waits here unseen.
         let room = Arc::clone(&reception.room).acquire_many_owned(MESSAGES_MAX.unsigned_abs()).await;
         let room = room.expect("the semaphore is never closed");
@@ -251,11 +285,13 @@ impl Consumer {
         let _ = self.retried.subscribe().wait_for(|messages| *messages == 0).await;
         reception.is_prepared.get_or_try_init(|| migrate(self.intake.parked().database())).await?;
         self.check_stores().await?;
-        // The first answer after a pause comes at once, so that its end is seen.
-        let is_receiving = *self.status.borrow() == ConsumerStatus::Receiving;
-        let wait = if is_receiving && waits_for_messages { WAIT_MAX } else { Duration::ZERO };
         let messages = self.queue.queue.receive(wait).await?;
-        reception.is_full.send_replace(messages.len() >= MESSAGES_MAX.unsigned_abs() as usize);
+        match messages.len() {
+            0 => drop(reception.is_full.send_replace(false)),
+            count if count >= MESSAGES_MAX.unsigned_abs() as usize => drop(reception.is_full.send_replace(true)),
+            // SQS may give fewer than it has.
+            _ => {}
+        }
         Ok((messages, room))
     }
 

@@ -49,7 +49,7 @@ impl From<sqlx::Error> for Outage {
 impl From<SchemaError> for Outage {
     fn from(error: SchemaError) -> Self {
         match error {
-            SchemaError::Database(error) => error.into(),
+            SchemaError::Database { source, .. } => source.into(),
             SchemaError::Migration { .. } | SchemaError::NotOwner { .. } => Self::Unprepared,
         }
     }

@@ -13,6 +13,9 @@ use sqlx::{
     migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
 
+/// The SQLSTATE for what a login may not do.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
 /// A schema and the migrations that make it.
 #[derive(Debug, Clone, Copy)]
 pub struct Schema {
@@ -42,8 +45,13 @@ pub enum SchemaError {
         schema: &'static str,
     },
     /// The database is out of reach, or refuses.
-    #[error("prepare the tables of a schema")]
-    Database(#[from] sqlx::Error),
+    #[error("look whether the schema `{schema}` is up to date")]
+    Database {
+        /// Its name.
+        schema: &'static str,
+        /// The failure.
+        source: sqlx::Error,
+    },
 }
 
 impl Schema {
@@ -72,20 +80,36 @@ impl Schema {
         is_allowed: impl FnOnce(&mut PgConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>>,
     ) -> Result<bool, SchemaError> {
         let schema = self.name;
+        let database = |source| SchemaError::Database { schema, source };
         let migrator = self.migrator();
         // On a connection of its own that is closed at the end: the migrator's lock belongs to the
         // session, and would outlive a failure in a pooled one.
-        let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
-        let is_behind = !self.is_up_to_date(&migrator, &mut connection).await?;
+        let mut connection = PgConnection::connect_with(&pool.connect_options()).await.map_err(database)?;
+        let is_behind = !self.is_up_to_date(&migrator, &mut connection).await.map_err(database)?;
         if is_behind {
-            if !is_allowed(&mut connection).await? {
+            if !is_allowed(&mut connection).await.map_err(database)? {
                 return Err(SchemaError::NotOwner { schema });
             }
             let migrated = migrator.run_direct(None, &mut connection, false).await;
             migrated.map_err(|source| SchemaError::Migration { schema, source })?;
         }
-        connection.close().await?;
+        connection.close().await.map_err(database)?;
         Ok(is_behind)
+    }
+
+    /// Makes the roles of which the services' logins are members, and gives each its rights in the
+    /// schema, by the schema's own function. An operator calls it, as often as wanted: a login that
+    /// may not make roles could not, when it migrated.
+    ///
+    /// # Errors
+    /// The database is out of reach, or this login may not grant rights.
+    pub fn grant_roles(self, pool: &PgPool) -> BoxFuture<'_, Result<(), SchemaError>> {
+        let schema = self.name;
+        async move {
+            let granted = sqlx::query(AssertSqlSafe(format!("SELECT {schema}.grant_roles()"))).execute(pool).await;
+            granted.map(drop).map_err(|source| SchemaError::Database { schema, source })
+        }
+        .boxed()
     }
 
     /// The version and the SHA-384 of each migration, in hexadecimal digits. Every database that
@@ -116,8 +140,16 @@ impl Schema {
         migrator
     }
 
-    /// Whether exactly the migrations of this program were run on the database.
+    /// Whether exactly the migrations of this program were run on the database. A service that may
+    /// not look has no rights in the schema yet, as one that a later migration is for.
     async fn is_up_to_date(self, migrator: &Migrator, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        match self.has_all(migrator, connection).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) => Ok(false),
+            has_all => has_all,
+        }
+    }
+
+    async fn has_all(self, migrator: &Migrator, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let table = self.table();
         let exists: bool =
             sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&table).fetch_one(&mut *connection).await?;

@@ -29,8 +29,7 @@ pub struct IntegrationStatusSettings {
     stores: StoreSettings,
 }
 
-const UNPREPARED: &str =
-    "read how far the publisher has come: is this ledger of an earlier version? `allocation-ledger serve` prepares it";
+const UNPREPARED: &str = "read how far messages have come: is this ledger of an earlier version? `allocation-ledger prepare` brings it up to date";
 
 /// How far the publisher is.
 struct PublisherState {
@@ -94,7 +93,6 @@ async fn read_publisher(stores: &Stores) -> anyhow::Result<Option<PublisherState
 }
 
 async fn read_audit(stores: &Stores) -> anyhow::Result<Option<AuditProgress>> {
-    const UNPREPARED: &str = "read how far the audit queue has come: is this ledger of an earlier version? `allocation-ledger serve` prepares it";
     let Some(checkpoint) = AuditCheckpoint::read(&stores.views).await.context(UNPREPARED)? else { return Ok(None) };
     let (lag_s, log_end) = read_lag(stores, checkpoint.last.position).await?;
     let reads = UnsentEntries::count(&stores.views).await.context("count the reads that are not sent")?;
