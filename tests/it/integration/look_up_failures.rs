@@ -86,6 +86,20 @@ async fn while_a_service_fails_messages_wait_and_go_on_by_themselves() {
 }
 
 #[tokio::test]
+async fn a_failure_that_passes_in_a_moment_is_no_outage() {
+    let Some(estate) = Estate::start().await else { return };
+    let services = LookUpServices::serve().await;
+    let ledger = serve_with_case(&estate, &services).await;
+    services.fail_times(2);
+    estate.publish(&com_changed("X111111")).await;
+    estate.wait_until_taken_in().await;
+    assert_eq!(services.requests().len(), 3, "it was tried again");
+    assert_eq!(counted(&ledger, COM_CHANGED, "recorded").await, 1);
+    let log = ledger.program.log();
+    assert!(!log.contains("messages are not received for now"), "{log}");
+}
+
+#[tokio::test]
 async fn an_answer_that_makes_no_sense_parks_its_message_and_the_others_go_on() {
     let Some(estate) = Estate::start().await else { return };
     let services = LookUpServices::serve().await;
@@ -114,7 +128,7 @@ async fn a_token_is_kept_and_renewed_when_it_has_expired() {
     let ledger = serve_with_case(&estate, &services).await;
     for (com, tokens) in [("Ash", 1), ("Birch", 1), ("Cole", 2)] {
         if tokens == 2 {
-            services.expire_token();
+            services.expire_tokens();
         }
         services.set_record("X111111", Some("A1111AA"), ("Jo", com), None);
         estate.publish(&com_changed("X111111")).await;

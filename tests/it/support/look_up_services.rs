@@ -31,9 +31,11 @@ struct ServicesState {
     answers: HashMap<String, Value>,
     behaviour: Behaviour,
     gives_tokens: bool,
-    /// How many tokens were given; the last one counts.
+    /// How many tokens were given, and how many of them have expired.
     tokens: usize,
-    has_token_expired: bool,
+    expired_tokens: usize,
+    /// How many look-ups fail before they are answered well again.
+    failures_left: usize,
     requests: Vec<String>,
 }
 
@@ -130,16 +132,22 @@ impl LookUpServices {
         self.state().behaviour = behaviour;
     }
 
+    /// Has the next look-ups fail, so many of them, and then answers well.
+    pub fn fail_times(&self, times: usize) {
+        self.state().failures_left = times;
+    }
+
     /// Refuses the ledger's credentials, or takes them again.
     pub fn refuse_credentials(&self, refuses: bool) {
         let mut state = self.state();
         state.gives_tokens = !refuses;
-        state.has_token_expired |= refuses;
+        state.expired_tokens = state.tokens;
     }
 
-    /// Ends the time of the token that was given.
-    pub fn expire_token(&self) {
-        self.state().has_token_expired = true;
+    /// Ends the time of the tokens that were given.
+    pub fn expire_tokens(&self) {
+        let mut state = self.state();
+        state.expired_tokens = state.tokens;
     }
 
     /// How many tokens were given.
@@ -160,16 +168,22 @@ impl ServicesState {
             return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"}))).into_response();
         }
         self.tokens += 1;
-        self.has_token_expired = false;
-        let token = json!({"access_token": self.token(), "token_type": "bearer", "expires_in": 1199, "scope": "read"});
+        let token = format!("token-{}", self.tokens);
+        let token = json!({"access_token": token, "token_type": "bearer", "expires_in": 1199, "scope": "read"});
         Json(token).into_response()
     }
 
-    fn token(&self) -> String {
-        format!("token-{}", self.tokens)
+    fn is_valid(&self, headers: &HeaderMap) -> bool {
+        let token = authorization(headers).strip_prefix("Bearer token-");
+        let token = token.and_then(|number| number.parse::<usize>().ok());
+        token.is_some_and(|token| self.expired_tokens < token && token <= self.tokens)
     }
 
-    fn look_up(&self, path: &str) -> Response {
+    fn look_up(&mut self, path: &str) -> Response {
+        if self.failures_left > 0 {
+            self.failures_left -= 1;
+            return StatusCode::BAD_GATEWAY.into_response();
+        }
         match &self.behaviour {
             Behaviour::Well | Behaviour::Hanging => match self.answers.get(path) {
                 Some(answer) => Json(answer).into_response(),
@@ -194,7 +208,7 @@ async fn answer(State(services): State<LookUpServices>, method: Method, uri: Uri
     let is_hanging = {
         let mut state = services.state();
         state.requests.push(uri.path().to_owned());
-        if state.has_token_expired || authorization(&headers) != format!("Bearer {}", state.token()) {
+        if !state.is_valid(&headers) {
             return StatusCode::UNAUTHORIZED.into_response();
         }
         state.behaviour == Behaviour::Hanging

@@ -5,6 +5,9 @@
 //! the number, or at two consumers. That is safe. Each command is decided again if another came
 //! between, and holds from a time of its own, a calculation or a question, so that the newest
 //! finding counts in whatever order they are recorded.
+//!
+//! One case is left: a consumer finds that there is no COM and records nothing, while another one
+//! is about to record the COM that it found a moment before. That COM stays until the next message.
 
 use domain::identifier::PrisonerNumber;
 use uuid::Uuid;

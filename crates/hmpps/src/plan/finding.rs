@@ -212,7 +212,7 @@ mod tests {
             "earliestRelease": {"name": "CRD", "date": "2028-01-01"},
         });
         let pom = json!({"staffId": 7, "name": "Lee, Sam", "kind": "PRISON"});
-        let allocated = json!({"prison": "LEI", "pom": pom, "tier": "C", "recommendedPomKind": "PRISON"});
+        let allocated = json!({"prison": "LEI", "pom": pom, "tier": "C", "recommendationPolicy": "TIER"});
         let held = case(&[received("LEI"), ("AllocationMade", allocated), ("HandoverPlanned", plan)]);
         let waiting = case(&[received("LEI")]);
         let left = case(&[received("LEI"), ("Deallocated", json!({"prison": "LEI", "trigger": "RELEASED"}))]);
