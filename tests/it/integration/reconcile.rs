@@ -292,8 +292,58 @@ async fn contacts_that_are_still_in_nomis_are_told_once_the_prison_has_joined() 
 }
 
 mod log_in_postgres {
+    use sqlx::AssertSqlSafe;
+
     use super::*;
-    use crate::support::{eventually, topology::require_log_in_postgres};
+    use crate::support::{bare_database, eventually, topology::require_log_in_postgres};
+
+    /// The event store takes the transfer of a person, and not the tier after it.
+    #[tokio::test]
+    async fn a_run_that_breaks_off_reports_what_it_recorded() {
+        require_log_in_postgres();
+        let prison = Prison::start().await;
+        let ledger = &prison.ledger;
+        ledger.case("A1111AA", SHAH).await;
+        let transfer = json!({"toPrison": "MDI", "effectiveAt": "2026-02-10T09:00:00Z"});
+        record(ledger, "POST /prisoners/A1111AA/transfers", transfer).await;
+        let refusing = "CREATE FUNCTION refuse_tiers() RETURNS trigger LANGUAGE plpgsql AS
+                $$BEGIN RAISE EXCEPTION 'no tiers'; END$$;
+            CREATE TRIGGER refuse_tiers BEFORE INSERT ON log.event FOR EACH ROW WHEN (NEW.type = 'TierAssigned')
+                EXECUTE FUNCTION refuse_tiers()";
+        sqlx::raw_sql(refusing).execute(&ledger.database.pool).await.expect("a store that refuses");
+        let prisoners = prison.extract("prisoners.csv", "prisonerNumber,prisonId,tier", &["A1111AA,LEI,A"]);
+        let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        let ran = prison.reconcile(&["--prisoners", &prisoners, "--apply", "--taken-at", &now, "--json"]).await;
+        assert_eq!(ran.status.code(), Some(1), "{}", ran.stderr);
+        assert!(ran.stdout.contains("HELD_HERE") && ran.stdout.contains("RECORDED"), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains("the reconciliation was interrupted: run it again"), "{}", ran.stderr);
+        assert_eq!(prison.reconciled("A1111AA").await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_rights_to_append_and_to_read_are_enough() {
+        require_log_in_postgres();
+        let database = bare_database().await;
+        let ran = run(&["prepare", "--event-store", &database.url, "--views", &database.url]).await;
+        assert!(ran.status.success(), "{}", ran.stderr);
+        let login = format!("{}_reconciling", database.name);
+        let role = format!("CREATE ROLE {login} LOGIN IN ROLE ledger_append, ledger_read");
+        sqlx::raw_sql(AssertSqlSafe(role)).execute(&database.pool).await.expect("make a login");
+        let url = database.url_for(&login);
+        let ledger = Ledger::start_all_roles_on(database, &[], &[]).await;
+        let reception = json!({"prison": PRISON, "reason": "NEW_ADMISSION", "effectiveAt": "2026-02-10T09:00:00Z"});
+        record(&ledger, "POST /prisoners/A1111AA/receptions", reception).await;
+        let prison = Prison { ledger, extracts: DataDir::new() };
+        let prisoners = prison.movements(&["A1111AA,Sam,OUT,REL,,,,,"]);
+        let contacts = prison.extract("contacts.csv", "Prisoner number,Staff ID", &["A1111AA,7"]);
+        let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        ask(&prison.ledger, "/prisons/LEI/cases").await;
+        let arguments = ["integration", "reconcile", "--prison", PRISON, "--json", "--apply", "--taken-at", &now];
+        let sources = ["--prisoners", &prisoners, "--contacts", &contacts, "--event-store", &url, "--views", &url];
+        let ran = run(&[&arguments[..], &sources].concat()).await;
+        assert_eq!(differences(&ran), ["A1111AA RELEASED RECORDED release"], "{}", ran.stderr);
+        assert!(!ran.stderr.contains("access log"), "{}", ran.stderr);
+    }
 
     /// Both have compared before either appends.
     #[tokio::test]
