@@ -5,8 +5,8 @@
 //! log, which notes those that are not sent yet. One sender is active, the others stand by. No
 //! request waits for any of this.
 //!
-//! Promises: whatever is away, nothing is skipped; a crash doubles messages and loses none; reads do
-//! not wait for the log.
+//! Promises: whatever is away, nothing is skipped; a crash doubles messages and loses none; reads
+//! do not wait for the log.
 
 mod message;
 
@@ -374,7 +374,7 @@ impl AuditSender {
         Ok(sent.iter().filter_map(|message| message.message_id.as_ref()?.parse().ok()).collect())
     }
 
-    /// Reports a failure: here what a store says is for the log of the program, as `/health` is open.
+    /// Reports a failure, with the words of a store in the program's log alone: `/health` is open.
     async fn report(&self, lane: Lane, error: &AuditError, epoch: Option<i64>) {
         let reason = error_chain(error);
         tracing::warn!(reason, "the sender to the audit queue tries again: {reason}");
