@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::identifier::{Crn, PrisonerNumber};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use sign_on::{check_server_address, server_client};
 use tokio::{sync::Semaphore, time::sleep};
@@ -178,7 +178,9 @@ impl LookUpClient {
         let mut has_renewed = false;
         loop {
             let token = self.inner.token.token(&self.inner.http).await.map_err(FailedTry::SignOn)?;
+            // Prisoner search asks for the type of a body also where a request has none.
             let request = self.inner.http.request(Method::GET, url.clone()).bearer_auth(&token);
+            let request = request.header(CONTENT_TYPE, "application/json");
             let response = request.send().await.map_err(|error| FailedTry::Service(error.into()))?;
             match response.status() {
                 StatusCode::OK => return read_answer(response).await.map(Some).map_err(FailedTry::Service),

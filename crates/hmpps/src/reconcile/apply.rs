@@ -5,7 +5,7 @@
 //! once record it once.
 
 use chrono::{DateTime, Utc};
-use command::{Clock, CommandError, MergeRequest, Outcome, Request, RequestDigest, Service};
+use command::{Clock, CommandError, Outcome, Request, RequestDigest, Service};
 use domain::{
     Confinement,
     event::RecordedBy,
@@ -16,7 +16,7 @@ use event_log::request_digest;
 use uuid::{Uuid, uuid};
 
 use super::{
-    compare::{Finding, LedgerCase, Remedy, RemedyStep, Resolution, compare},
+    compare::{Finding, LedgerCase, Remedy, Resolution, compare},
     estate::EstateRecord,
 };
 
@@ -69,13 +69,15 @@ pub struct Reconciler {
     prison: PrisonCode,
     recorded_by: RecordedBy,
     run: Uuid,
+    is_one_absent: bool,
 }
 
 impl Reconciler {
     /// Records what concerns a prison, by a command side. The events say who let it run.
+    /// `is_one_absent` is as in [`LedgerCase`].
     #[must_use]
-    pub fn new(service: Service, prison: PrisonCode, recorded_by: RecordedBy) -> Self {
-        Self { service, prison, recorded_by, run: Uuid::new_v4() }
+    pub fn new(service: Service, prison: PrisonCode, recorded_by: RecordedBy, is_one_absent: bool) -> Self {
+        Self { service, prison, recorded_by, run: Uuid::new_v4(), is_one_absent }
     }
 
     /// Records what is safe to record of the differences about a person, and adds all of them to
@@ -97,7 +99,7 @@ impl Reconciler {
             for number in &record.removed_numbers {
                 removed.push(self.service.history(number).await?);
             }
-            let ledger = LedgerCase { case: &case, removed: &removed };
+            let ledger = LedgerCase { case: &case, removed: &removed, is_one_absent: self.is_one_absent };
             let mut open = compare(&self.prison, record, ledger, taken_at, Clock::system().now());
             open.retain(|finding| !settled.iter().any(|(other, _)| finding.is_about_the_same(other)));
             let is_safe = |finding: &Finding| matches!(finding.resolution, Resolution::Record(_));
@@ -129,43 +131,22 @@ impl Reconciler {
     }
 
     async fn record(&self, case: &History, remedy: &Remedy) -> Result<Outcome, CommandError> {
-        let (number, operation) = (case.number().clone(), remedy.step.operation());
-        let effective_at = remedy.since.map(|since| since.at);
-        let (recorded_by, correlation_id) = (self.recorded_by.clone(), self.run);
-        match &remedy.step {
-            RemedyStep::Command(_, command) => {
-                let digest = request_digest(operation, number.as_str(), &(command, effective_at));
-                let request = Request {
-                    command_id: command_id(&number, case.revision(), &digest),
-                    request_digest: RequestDigest::from(digest),
-                    command: domain::Command::Prisoner(number, command.clone()),
-                    recorded_by,
-                    correlation_id,
-                    causation_id: None,
-                    provenance: None,
-                    effective_at,
-                    if_match: case.revision(),
-                    confinement: Confinement::default(),
-                };
-                self.service.execute(request).await
-            }
-            RemedyStep::Merge(removed_number) => {
-                let digest = request_digest(operation, number.as_str(), &(removed_number, effective_at));
-                let request = MergeRequest {
-                    // A number is merged once.
-                    command_id: command_id(&number, None, &digest),
-                    request_digest: RequestDigest::from(digest),
-                    survivor: number,
-                    removed_number: removed_number.clone(),
-                    recorded_by,
-                    correlation_id,
-                    effective_at,
-                    if_match: None,
-                    confinement: Confinement::default(),
-                };
-                self.service.merge(request).await
-            }
-        }
+        let Remedy { operation, command, since } = remedy;
+        let (number, effective_at) = (case.number().clone(), since.map(|since| since.at));
+        let digest = request_digest(operation, number.as_str(), &(command, effective_at));
+        let request = Request {
+            command_id: command_id(&number, case.revision(), &digest),
+            request_digest: RequestDigest::from(digest),
+            command: domain::Command::Prisoner(number, command.clone()),
+            recorded_by: self.recorded_by.clone(),
+            correlation_id: self.run,
+            causation_id: None,
+            provenance: None,
+            effective_at,
+            if_match: case.revision(),
+            confinement: Confinement::default(),
+        };
+        self.service.execute(request).await
     }
 }
 

@@ -9,8 +9,8 @@ use domain::{
     london,
     officer::CommunityManager,
     prisoner::{
-        Command, Context, History, PrisonerEvent, Received, ReceptionReason, RecommendationPolicy, Release, State,
-        TierAssigned, Transfer, decide,
+        Command, Context, DeallocationTrigger, History, PrisonerEvent, Received, ReceptionReason, RecommendationPolicy,
+        Release, State, TierAssigned, Transfer, decide,
     },
     tier::TierSource,
 };
@@ -56,10 +56,22 @@ pub enum FindingKind {
     Tier,
     /// Another COM.
     CommunityManager,
+    /// An answer of a service about the person that cannot be read.
+    Unreadable,
     /// A POM contact that is still in NOMIS, though the prison has joined OMiC.
     ContactRemains,
     /// A POM contact that is gone from NOMIS, which the ledger does not know.
     ContactGone,
+}
+
+impl Finding {
+    /// The finding that a service answers what cannot be read.
+    #[must_use]
+    pub fn unreadable(number: PrisonerNumber, problem: String) -> Self {
+        let why = "tell the team of the service, and compare again".to_owned();
+        let (kind, ledger, resolution) = (FindingKind::Unreadable, "not compared".to_owned(), Resolution::Leave(why));
+        Self { number, kind, ledger, estate: problem, resolution }
+    }
 }
 
 impl FindingKind {
@@ -77,6 +89,7 @@ impl FindingKind {
             Self::Unclear => "UNCLEAR",
             Self::Tier => "TIER",
             Self::CommunityManager => "COM",
+            Self::Unreadable => "UNREADABLE",
             Self::ContactRemains => "CONTACT_REMAINS",
             Self::ContactGone => "CONTACT_GONE",
         }
@@ -95,30 +108,12 @@ pub enum Resolution {
 /// The command that closes a difference.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Remedy {
+    /// The operation, in the words of the HTTP API.
+    pub operation: &'static str,
     /// The command.
-    pub step: RemedyStep,
+    pub command: Command,
     /// Since when it holds, if the source says that; else from when it is recorded.
     pub since: Option<SourceDate>,
-}
-
-/// A command, or a merge.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RemedyStep {
-    /// A command to the case, with its operation in the words of the HTTP API.
-    Command(&'static str, Command),
-    /// A merge of this number into the case.
-    Merge(PrisonerNumber),
-}
-
-impl RemedyStep {
-    /// The operation, in the words of the HTTP API.
-    #[must_use]
-    pub const fn operation(&self) -> &'static str {
-        match self {
-            Self::Command(operation, _) => operation,
-            Self::Merge(_) => "merge",
-        }
-    }
 }
 
 /// The ledger's side of a person.
@@ -128,6 +123,9 @@ pub struct LedgerCase<'a> {
     pub case: &'a History,
     /// The cases of the numbers that the source says were merged into it.
     pub removed: &'a [History],
+    /// Whether the prison has a case of which the source knows nothing: an unknown person may be
+    /// that one, under another number.
+    pub is_one_absent: bool,
 }
 
 /// The part of a case that a difference is about.
@@ -156,9 +154,9 @@ impl Aspect {
     }
 }
 
-/// The differences about a person, of those that concern a prison: merges first, then the place,
-/// tier and COM. `taken_at` is the time of the estate's picture: what the ledger has learnt since
-/// is newer.
+/// The differences about a person, of those that concern a prison: merges, or else the place, tier
+/// and COM. `taken_at` is the time of the estate's picture: what the ledger has learnt since is
+/// newer.
 #[must_use]
 pub fn compare(
     prison: &PrisonCode,
@@ -169,10 +167,10 @@ pub fn compare(
 ) -> Vec<Finding> {
     // As the command side reckons where another server's clock is ahead.
     let now = ledger.case.entries().last().map_or(now, |entry| entry.recorded_at.max(now));
-    let pair = ComparedPair { prison, record, case: ledger.case, state: ledger.case.state(), taken_at, now };
+    let state = ledger.case.state();
+    let pair = ComparedPair { prison, record, ledger, case: ledger.case, state, taken_at, now };
     let is_here = record.prison() == Some(prison);
     let is_held_here = |state: &State| state.prison.as_ref() == Some(prison);
-    let merges = || ledger.removed.iter().filter_map(|removed| pair.compare_merge(removed));
     if let Some((_, survivor)) = ledger.case.retirement() {
         let finding = || {
             let why =
@@ -187,13 +185,24 @@ pub fn compare(
     if !concerns_prison {
         return Vec::new();
     }
-    merges().chain(pair.compare_place()).chain(pair.compare_tier()).chain(pair.compare_manager()).collect()
+    let merges: Vec<Finding> = ledger.removed.iter().filter_map(|removed| pair.compare_merge(removed)).collect();
+    // All else about the person is compared once the merge is right.
+    if !merges.is_empty() {
+        return merges;
+    }
+    let place = pair.compare_place();
+    // A tier or a COM would begin a case that may be another's.
+    if ledger.case.is_empty() && place.as_ref().is_some_and(|place| matches!(place.resolution, Resolution::Leave(_))) {
+        return place.into_iter().collect();
+    }
+    place.into_iter().chain(pair.compare_tier()).chain(pair.compare_manager()).collect()
 }
 
 /// A person on both sides.
 struct ComparedPair<'a> {
     prison: &'a PrisonCode,
     record: &'a EstateRecord,
+    ledger: LedgerCase<'a>,
     case: &'a History,
     state: State,
     taken_at: Option<DateTime<Utc>>,
@@ -220,9 +229,9 @@ impl ComparedPair<'_> {
                 (format!("{number} was merged into {survivor}"), Resolution::Leave(why))
             }
             None => {
-                let step = RemedyStep::Merge(number.clone());
+                let why = "a merge cannot be taken back: record it once it is certain that both are one person";
                 let ledger = format!("{number} is a case of its own, {}", place_in_words(&removed.state()));
-                (ledger, Resolution::Record(Box::new(Remedy { step, since: None })))
+                (ledger, Resolution::Leave(why.to_owned()))
             }
         };
         Some(self.finding(FindingKind::Merged, ledger, format!("{number} was merged into this number"), resolution))
@@ -233,7 +242,7 @@ impl ComparedPair<'_> {
         let place = self.record.place.as_ref()?;
         let (kind, estate, resolution) = match place {
             EstatePlace::Prison(stay) if stay.prison == *self.prison => {
-                if is_held_here {
+                if is_held_here || self.has_left_by_legal_status() {
                     return None;
                 }
                 let kind = if self.case.is_empty() { FindingKind::Unknown } else { FindingKind::HeldHere };
@@ -258,6 +267,13 @@ impl ComparedPair<'_> {
                 let resolution = self.settle(Aspect::Place, "release", command, *since, is_settled);
                 (FindingKind::Released, "released".to_owned(), resolution)
             }
+            EstatePlace::InHospital(Some(supporting)) if supporting == self.prison => return None,
+            EstatePlace::InHospital(supporting) => {
+                let why = "find out whether the case goes on at the prison, and record what is right".to_owned();
+                let supporting = supporting.as_ref().map(|prison| format!(", supported by {prison}"));
+                let place = format!("a restricted patient in hospital{}", supporting.unwrap_or_default());
+                (FindingKind::Unclear, place, Resolution::Leave(why))
+            }
             EstatePlace::Unclear(place) => {
                 let why = "find out whether the case goes on at the prison, and record what is right".to_owned();
                 (FindingKind::Unclear, place.clone(), Resolution::Leave(why))
@@ -271,8 +287,22 @@ impl ComparedPair<'_> {
         Some(self.finding(kind, ledger, estate, resolution))
     }
 
+    /// Whether the case ended because the person has no POM by the legal status. Such a person may
+    /// be at the prison, and is no case.
+    fn has_left_by_legal_status(&self) -> bool {
+        let ended = self.case.in_effective_order().into_iter().rev().find_map(|entry| match &entry.event {
+            PrisonerEvent::Deallocated(ended) => Some(ended.trigger),
+            _ => None,
+        });
+        self.state.left_at.is_some() && ended == Some(DeallocationTrigger::LegalStatusChanged)
+    }
+
     /// Brings a person to the prison: by a reception where the ledger has them at none.
     fn bring_here(&self, stay: &Stay) -> Resolution {
+        if self.case.is_empty() && self.ledger.is_one_absent {
+            let why = "the prison has a case that the source lacks: find out whether this is that person, under another number";
+            return Resolution::Leave(why.to_owned());
+        }
         let is_released = self.state.left_at.is_some();
         let reason = match (is_released, stay.is_by_transfer) {
             // As a message of such an arrival is taken in.
@@ -308,10 +338,25 @@ impl ComparedPair<'_> {
             prison: None,
         });
         let is_settled = |state: &State| state.tier.as_ref().is_some_and(|held| held.tier == *tier);
-        let settle = || self.settle(Aspect::Tier, "assign-tier", command, *since, is_settled);
+        let settle = || self.settle(Aspect::Tier, "assign-tier", command, self.since_of_tier(*since), is_settled);
         let resolution = self.refuse_other_crn().unwrap_or_else(settle);
         let ledger = held.map_or_else(|| "none".to_owned(), |held| held.tier.to_string());
         Some(self.finding(FindingKind::Tier, ledger, tier.to_string(), resolution))
+    }
+
+    /// Since when a tier of the source is recorded: not from before the case begins, and from now
+    /// on where the ledger has another of Delius since later. Such an entry repeats an earlier
+    /// tier, as with another risk of serious harm.
+    fn since_of_tier(&self, since: Option<SourceDate>) -> Option<SourceDate> {
+        let entries = self.case.in_effective_order();
+        let begins = entries.first().map(|entry| entry.effective_at);
+        let since =
+            since.map(|since| SourceDate { at: begins.map_or(since.at, |begins| since.at.max(begins)), ..since });
+        let last = entries.into_iter().rev().find_map(|entry| match &entry.event {
+            PrisonerEvent::TierAssigned(tier) => Some((entry.effective_at, tier.source)),
+            _ => None,
+        });
+        since.filter(|since| !last.is_some_and(|(at, source)| at > since.at && source == TierSource::Delius))
     }
 
     fn compare_manager(&self) -> Option<Finding> {
@@ -360,9 +405,7 @@ impl ComparedPair<'_> {
             return Resolution::Leave(format!("the ledger learnt more at {at}: compare again with a newer picture"));
         }
         match self.state_after(&command, since) {
-            Ok(state) if is_settled(&state) => {
-                Resolution::Record(Box::new(Remedy { step: RemedyStep::Command(operation, command), since }))
-            }
+            Ok(state) if is_settled(&state) => Resolution::Record(Box::new(Remedy { operation, command, since })),
             Ok(_) => Resolution::Leave(
                 "an entry of the ledger that holds from later says otherwise: find out which is right".to_owned(),
             ),

@@ -47,6 +47,9 @@ pub enum EstatePlace {
     InTransit(Option<SourceDate>),
     /// Outside, after a release.
     Released(Option<SourceDate>),
+    /// A hospital, of a restricted patient, who serves a sentence still; with the prison that
+    /// supports the person, if that is told.
+    InHospital(Option<PrisonCode>),
     /// A place that means nothing certain for the case; the sentence says which.
     Unclear(String),
     /// The source does not have the person.
@@ -106,6 +109,20 @@ impl EstateRecord {
         "restrictedPatient",
         "supportingPrisonId",
         "removedNomsNumber",
+        "crn",
+        "tier",
+        "calculationDate",
+        "managerSurname",
+        "managerForename",
+        "managerEmail",
+        "teamDescription",
+        "localDeliveryUnit",
+    ];
+
+    /// Those of [`Self::FIELDS`] that an extract of probation may say. Where a person is it does
+    /// not know.
+    pub const PROBATION_FIELDS: [&str; 9] = [
+        "prisonerNumber",
         "crn",
         "tier",
         "calculationDate",
@@ -203,6 +220,7 @@ impl<F: Fn(&'static str) -> Option<String>> RecordMembers<F> {
             if let Ok(date) = text.parse::<Date>() {
                 return Some(london::midnight(date.into()));
             }
+            let text = text.replacen(' ', "T", 1);
             text.parse::<NaiveDateTime>().ok().filter(|local| YEARS.contains(&local.year())).map(london::instant)
         };
         let at = read().ok_or_else(|| {
@@ -247,27 +265,30 @@ impl<F: Fn(&'static str) -> Option<String>> RecordMembers<F> {
         }))
     }
 
-    /// The place of a person who is at no prison. A person in hospital serves a sentence still.
+    /// The place of a person who is at no prison. It is a release where the source says so, and
+    /// that the person is no patient: one in hospital serves a sentence still.
     fn outside(&self, movement: Option<&str>, moved: Option<SourceDate>) -> Result<EstatePlace, FieldProblem> {
         let is_patient = match self.word("restrictedPatient").as_deref() {
-            None | Some("FALSE" | "N" | "NO" | "0") => false,
-            Some("TRUE" | "Y" | "YES" | "1") => true,
+            None => None,
+            Some("FALSE" | "N" | "NO" | "0") => Some(false),
+            Some("TRUE" | "Y" | "YES" | "1") => Some(true),
             Some(other) => {
                 let problem = format!("`{}` is neither true nor false", Excerpt(other));
                 return Err(FieldProblem { field: "restrictedPatient", problem });
             }
         };
-        Ok(match movement {
-            _ if is_patient => {
-                let supported =
-                    self.word("supportingPrisonId").map(|prison| format!(", supported by {}", Excerpt(&prison)));
-                EstatePlace::Unclear(format!("a restricted patient in hospital{}", supported.unwrap_or_default()))
+        let reason = self.word("lastMovementReasonCode");
+        let unclear = |place: &str| EstatePlace::Unclear(place.to_owned());
+        Ok(match (movement, reason.as_deref(), is_patient) {
+            (_, _, Some(true)) => {
+                EstatePlace::InHospital(self.word("supportingPrisonId").and_then(|prison| prison.parse().ok()))
             }
-            None | Some("REL") if self.word("lastMovementReasonCode").as_deref() == Some("HP") => {
-                EstatePlace::Unclear("outside, released to a hospital".to_owned())
+            (None | Some("REL"), Some("HP"), _) => unclear("outside, released to a hospital"),
+            (Some("REL"), reason, is_patient) if reason.is_some() || is_patient.is_some() => {
+                EstatePlace::Released(moved)
             }
-            None | Some("REL") => EstatePlace::Released(moved),
-            Some(other) => EstatePlace::Unclear(format!("outside, by a movement of type `{}`", Excerpt(other))),
+            (None | Some("REL"), ..) => unclear("outside, and nothing says whether free or in hospital"),
+            (Some(other), ..) => EstatePlace::Unclear(format!("outside, by a movement of type `{}`", Excerpt(other))),
         })
     }
 

@@ -22,12 +22,15 @@ struct PrisonPage {
     total_pages: u32,
 }
 
-/// The records of the people at a prison.
+/// The records of the people at a prison, and the number and fault of each that cannot be read.
 ///
 /// # Errors
-/// [`LookUpError`]; a record that cannot be read, or more people than a prison has, are unusable.
-pub async fn look_up_prison(client: &LookUpClient, prison: &PrisonCode) -> Result<Vec<EstateRecord>, LookUpError> {
-    let mut records = Vec::new();
+/// [`LookUpError`]; a record without a number, or more people than a prison has, are unusable.
+pub async fn look_up_prison(
+    client: &LookUpClient,
+    prison: &PrisonCode,
+) -> Result<(Vec<EstateRecord>, Vec<(PrisonerNumber, LookUpError)>), LookUpError> {
+    let (mut records, mut unreadable) = (Vec::new(), Vec::new());
     for page in 0..PAGES_MAX {
         let number = page.to_string();
         let (path, query) =
@@ -35,10 +38,15 @@ pub async fn look_up_prison(client: &LookUpClient, prison: &PrisonCode) -> Resul
         let found: Option<PrisonPage> = client.get(LookUpService::PrisonerSearch, &path, &query).await?;
         let found = found.ok_or_else(|| unusable(LookUpService::PrisonerSearch, "does not know the prison"))?;
         for person in &found.content {
-            records.push(read(person)?);
+            let number = person["prisonerNumber"].as_str().and_then(|text| text.trim().parse().ok());
+            match (read(person), number) {
+                (Ok(record), _) => records.push(record),
+                (Err(fault), Some(number)) => unreadable.push((number, fault)),
+                (Err(fault), None) => return Err(fault),
+            }
         }
         if page + 1 >= found.total_pages {
-            return Ok(records);
+            return Ok((records, unreadable));
         }
     }
     Err(unusable(LookUpService::PrisonerSearch, "answers with more people than a prison has"))

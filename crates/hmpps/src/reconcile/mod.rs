@@ -19,6 +19,6 @@ mod look_up;
 mod tests;
 
 pub use apply::{FindingOutcome, Reconciler};
-pub use compare::{Finding, FindingKind, LedgerCase, Remedy, RemedyStep, Resolution, compare};
+pub use compare::{Finding, FindingKind, LedgerCase, Remedy, Resolution, compare};
 pub use estate::{EstateManager, EstatePlace, EstateRecord, EstateTier, FieldProblem, SourceDate, Stay};
 pub use look_up::{look_up_person, look_up_prison, look_up_probation};

@@ -86,7 +86,8 @@ fn read(members: &Value) -> Result<EstateRecord, FieldProblem> {
 
 /// The differences in a few words.
 fn in_words(members: &Value, case: &History, removed: &[History]) -> Vec<String> {
-    let findings = compare(&prison(), &record(members), LedgerCase { case, removed }, None, at(100));
+    let findings =
+        compare(&prison(), &record(members), LedgerCase { case, removed, is_one_absent: false }, None, at(100));
     findings.iter().map(finding_in_words).collect()
 }
 
@@ -96,7 +97,7 @@ fn finding_in_words(finding: &Finding) -> String {
         Resolution::Record(remedy) => {
             let since =
                 remedy.since.map_or("now".to_owned(), |since| format!("{} {}", since.at.to_rfc3339(), since.field));
-            format!("{} {since}", remedy.step.operation())
+            format!("{} {since}", remedy.operation)
         }
     };
     format!("{} | {} | {} | {resolution}", finding.kind.word(), finding.ledger, finding.estate)
@@ -122,9 +123,13 @@ fn a_place_that_both_have_is_no_difference() {
 #[test]
 fn a_departure_is_closed_since_the_source_says_it() {
     let here = [received("LEI")];
-    let moved = json!({"prisonId": "OUT", "lastMovementTypeCode": "REL", "lastMovementTime": "2026-03-10T10:00:00"});
-    check(moved, &here, &["RELEASED | at LEI | released | release 2026-03-10T10:00:00+00:00 lastMovementTime"]);
-    check(json!({"prisonId": "OUT"}), &here, &["RELEASED | at LEI | released | release now"]);
+    for time in ["2026-03-10T10:00:00", "2026-03-10 10:00:00"] {
+        let moved = json!({"prisonId": "OUT", "lastMovementTypeCode": "REL", "lastMovementReasonCode": "CR",
+            "lastMovementTime": time});
+        check(moved, &here, &["RELEASED | at LEI | released | release 2026-03-10T10:00:00+00:00 lastMovementTime"]);
+    }
+    let undated = json!({"prisonId": "OUT", "lastMovementTypeCode": "REL", "restrictedPatient": false});
+    check(undated, &here, &["RELEASED | at LEI | released | release now"]);
     let dated = json!({"prisonId": "MDI", "lastMovementTypeCode": "CRT", "lastMovementTime": "2026-06-12T10:00:00",
         "lastAdmissionDate": "2026-04-10"});
     let transfer = "HELD_ELSEWHERE | at LEI | at MDI | transfer 2026-04-09T23:00:00+00:00 lastAdmissionDate";
@@ -136,8 +141,13 @@ fn a_departure_is_closed_since_the_source_says_it() {
 #[test]
 fn a_place_that_is_not_certain_is_left_to_a_person() {
     let here = [received("LEI")];
-    let patient = json!({"prisonId": "OUT", "restrictedPatient": true, "supportingPrisonId": "LEI"});
-    check(patient, &here, &["UNCLEAR | at LEI | a restricted patient in hospital, supported by LEI | left"]);
+    let patient = |prison: &str| json!({"prisonId": "OUT", "restrictedPatient": true, "supportingPrisonId": prison});
+    let finding = "UNCLEAR | at LEI | a restricted patient in hospital, supported by MDI | left";
+    check(patient("MDI"), &here, &[finding]);
+    check(patient("LEI"), &here, &[]);
+    let untold = "UNCLEAR | at LEI | outside, and nothing says whether free or in hospital | left";
+    check(json!({"prisonId": "OUT"}), &here, &[untold]);
+    check(json!({"prisonId": "OUT", "lastMovementTypeCode": "REL"}), &here, &[untold]);
     let hospital = json!({"prisonId": "OUT", "lastMovementTypeCode": "REL", "lastMovementReasonCode": "HP"});
     check(hospital, &here, &["UNCLEAR | at LEI | outside, released to a hospital | left"]);
     let absent = json!({"prisonId": "OUT", "lastMovementTypeCode": "TAP"});
@@ -146,7 +156,7 @@ fn a_place_that_is_not_certain_is_left_to_a_person() {
     let findings = compare(
         &prison(),
         &EstateRecord::absent(number(NUMBER)),
-        LedgerCase { case: &case(NUMBER, &here), removed: &[] },
+        LedgerCase { case: &case(NUMBER, &here), removed: &[], is_one_absent: false },
         None,
         at(100),
     );
@@ -171,23 +181,45 @@ fn an_arrival_is_a_reception_or_a_transfer() {
 }
 
 #[test]
+fn a_person_who_is_no_case_any_more_or_may_be_another_one_is_not_received() {
+    let here = json!({"prisonId": "LEI", "lastMovementTypeCode": "ADM", "tier": "A"});
+    let out_of_scope = ("Deallocated", json!({"prison": "LEI", "trigger": "LEGAL_STATUS_CHANGED"}));
+    assert_eq!(
+        in_words(&here, &case(NUMBER, &[received("LEI"), out_of_scope]), &[])[..1],
+        ["TIER | none | A | assign-tier now"]
+    );
+    let unknown = History::new(number(NUMBER));
+    let ledger = LedgerCase { case: &unknown, removed: &[], is_one_absent: true };
+    let findings = compare(&prison(), &record(&here), ledger, None, at(100));
+    assert_eq!(findings.iter().map(finding_in_words).collect::<Vec<_>>(), ["UNKNOWN | unknown | at LEI | left"]);
+}
+
+#[test]
 fn an_entry_that_holds_from_later_is_not_overruled() {
-    let release = json!({"prisonId": "OUT", "lastMovementTime": "2026-03-01T10:00:00Z"});
+    let released_at = |time: &str| json!({"prisonId": "OUT", "lastMovementTypeCode": "REL", "restrictedPatient": false, "lastMovementTime": time});
+    let release = released_at("2026-03-01T10:00:00Z");
     check(release.clone(), &[received("MDI"), transferred("MDI", "LEI")], &["RELEASED | at LEI | released | left"]);
     let allocation = json!({"prison": "LEI", "pom": {"staffId": 101, "name": "Shah, Priya", "kind": "PRISON"},
         "tier": "B2", "recommendationPolicy": "TIER"});
     let allocated = [received("LEI"), tier("B2"), ("AllocationMade", allocation)];
     check(release, &allocated, &["RELEASED | at LEI, with Shah, Priya | released | left"]);
-    let tomorrow = json!({"prisonId": "OUT", "lastMovementTime": "2029-03-01T10:00:00Z"});
-    check(tomorrow, &[received("LEI")], &["RELEASED | at LEI | released | left"]);
+    check(released_at("2029-03-01T10:00:00Z"), &[received("LEI")], &["RELEASED | at LEI | released | left"]);
 }
 
 #[test]
 fn an_entry_that_is_newer_than_the_picture_is_not_overruled() {
     let here = case(NUMBER, &[received("LEI"), tier("B2"), named("Bell, Jo")]);
-    let record = record(&json!({"prisonId": "OUT", "tier": "A", "managerSurname": "Lee"}));
+    let record =
+        record(&json!({"prisonId": "OUT", "lastMovementTypeCode": "REL", "restrictedPatient": false, "tier": "A",
+        "managerSurname": "Lee"}));
     let left_by = |taken_at| {
-        let findings = compare(&prison(), &record, LedgerCase { case: &here, removed: &[] }, taken_at, at(100));
+        let findings = compare(
+            &prison(),
+            &record,
+            LedgerCase { case: &here, removed: &[], is_one_absent: false },
+            taken_at,
+            at(100),
+        );
         let left = findings.iter().filter(|finding| matches!(finding.resolution, Resolution::Leave(_)));
         left.map(|finding| finding.kind.word()).collect::<Vec<_>>()
     };
@@ -207,12 +239,22 @@ fn a_tier_is_compared_as_far_as_the_source_tells_it() {
     let dated = json!({"tier": "A", "calculationDate": "2026-03-09T08:00:00.123456789+01:00", "crn": "X123456"});
     check(dated, &case, &["TIER | B2 | A | assign-tier 2026-03-09T07:00:00.123456+00:00 calculationDate"]);
     check(json!({"tier": "A", "calculationDate": "2026-03-01"}), &case, &["TIER | B2 | A | left"]);
+    // Neither from before the case begins, nor before an entry that repeats an earlier tier.
+    let older = json!({"tier": "A", "calculationDate": "2024-03-01"});
+    check(older.clone(), &case[..1], &["TIER | none | A | assign-tier 2026-03-01T09:00:00+00:00 calculationDate"]);
+    let repeated = ("TierAssigned", json!({"tier": "B2", "source": "DELIUS", "roshLevel": "HIGH"}));
+    check(older, &[received("LEI"), repeated], &["TIER | B2 | A | assign-tier now"]);
     check(json!({"tier": "A", "crn": "X999999"}), &case, &["TIER | B2 | A | left"]);
     let record = record(&json!({"tier": "A"}));
-    let findings =
-        compare(&prison(), &record, LedgerCase { case: &super::tests::case(NUMBER, &case), removed: &[] }, None, at(9));
+    let findings = compare(
+        &prison(),
+        &record,
+        LedgerCase { case: &super::tests::case(NUMBER, &case), removed: &[], is_one_absent: false },
+        None,
+        at(9),
+    );
     let Resolution::Record(remedy) = &findings[0].resolution else { panic!("{findings:?}") };
-    let RemedyStep::Command(_, Command::AssignTier(assigned)) = &remedy.step else { panic!("{findings:?}") };
+    let Command::AssignTier(assigned) = &remedy.command else { panic!("{findings:?}") };
     let kept = serde_json::to_value(assigned).expect("JSON");
     assert_eq!(kept, json!({"tier": "A", "roshLevel": "HIGH", "source": "DELIUS", "crn": "X123456"}));
 }
@@ -235,16 +277,17 @@ fn a_com_is_compared_as_far_as_the_source_tells_them() {
 }
 
 #[test]
-fn a_merge_is_recorded_where_the_source_says_it() {
-    let merged = json!({"prisonId": "LEI", "removedNomsNumber": "B2222BB; c3333cc"});
+fn a_merge_is_left_to_a_person_and_all_else_waits_for_it() {
+    let merged = json!({"prisonId": "LEI", "removedNomsNumber": "B2222BB; c3333cc", "tier": "A"});
     let here = case(NUMBER, &[received("LEI")]);
     let into = |survivor: &str| ("PrisonerNumberRetired", json!({"survivor": survivor}));
     let removed = [case("B2222BB", &[received("LEI")]), History::new(number("C3333CC"))];
-    let finding = "MERGED | B2222BB is a case of its own, at LEI | B2222BB was merged into this number | merge now";
+    let finding = "MERGED | B2222BB is a case of its own, at LEI | B2222BB was merged into this number | left";
     assert_eq!(in_words(&merged, &here, &removed), [finding]);
+    assert_eq!(in_words(&merged, &History::new(number(NUMBER)), &removed), [finding], "no second case");
     // Merged already, by way of another number.
     let removed = [case("B2222BB", &[into("C3333CC")]), case("C3333CC", &[into(NUMBER)])];
-    assert_eq!(in_words(&merged, &here, &removed), [""; 0]);
+    assert_eq!(in_words(&merged, &here, &removed), ["TIER | none | A | assign-tier now"]);
     let removed = [case("B2222BB", &[into("D4444DD")])];
     let finding = "MERGED | B2222BB was merged into D4444DD | B2222BB was merged into this number | left";
     assert_eq!(in_words(&merged, &here, &removed), [finding]);
@@ -326,14 +369,12 @@ proptest! {
         let record = record(&members);
         let mut steps = 0;
         loop {
-            let findings = compare(&prison(), &record, LedgerCase { case: &case, removed: &[] }, None, at(100));
+            let findings = compare(&prison(), &record, LedgerCase { case: &case, removed: &[], is_one_absent: false }, None, at(100));
             let remedy = findings.iter().find_map(|finding| match &finding.resolution {
                 Resolution::Record(remedy) => Some(remedy),
                 Resolution::Leave(_) => None,
             });
-            let Some(Remedy { step: RemedyStep::Command(_, command), since }) = remedy.map(|remedy| &**remedy) else {
-                break;
-            };
+            let Some(Remedy { command, since, .. }) = remedy.map(|remedy| &**remedy) else { break };
             let effective_at = since.map_or(at(100), |since| since.at);
             prop_assert!(record_all(&mut case, command, effective_at, at(100)) > 0, "{findings:?}");
             steps += 1;

@@ -9,19 +9,24 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use domain::{identifier::PrisonerNumber, text::Excerpt};
 use hmpps::reconcile::EstateRecord;
-use spreadsheets::reader::{self, Row, column_letters, refuse_unread};
+use spreadsheets::reader::{self, Cell, Row, column_letters, refuse_unread};
+
+/// The column of a time of day.
+const MOVEMENT_TIME: &str = "lastMovementTime";
 
 /// Most wrong rows that an error lists.
 const PROBLEMS_LISTED: usize = 20;
 
-/// The records of a file, by number. Each must have the members in `needed`, and one of those in
-/// `wanted`, where there are any, must be among the columns. Columns with other names are not read.
+/// The records of a file with some of the columns in `fields`, by number. Each must have the
+/// members in `needed`, and one of those in `wanted`, where there are any, must be among the
+/// columns. Columns with other names are not read.
 ///
 /// # Errors
 /// The file cannot be read, a column is missing or there twice, or a row is wrong: the error lists
 /// each with its row, its column and the reason.
 pub(super) fn read_extract(
     path: &Path,
+    fields: &[&'static str],
     needed: &[&'static str],
     wanted: &[&'static str],
 ) -> anyhow::Result<BTreeMap<PrisonerNumber, EstateRecord>> {
@@ -31,7 +36,7 @@ pub(super) fn read_extract(
     let sheet = sheets.next().with_context(|| format!("{shown} has no rows"))?;
     ensure!(sheets.next().is_none(), "{shown} has more than one sheet with rows: give a file with one");
     let Some((heading, rows)) = sheet.rows.split_first() else { bail!("{shown} has no rows") };
-    let columns = columns(heading).with_context(|| format!("read the heading of {shown}"))?;
+    let columns = columns(heading, fields).with_context(|| format!("read the heading of {shown}"))?;
     for field in needed {
         ensure!(
             columns.contains_key(field),
@@ -49,6 +54,14 @@ pub(super) fn read_extract(
             let column = columns.get(field).map(|column| format!(" ({})", column_letters(*column)));
             format!("row {}, column `{field}`{}", row.number, column.unwrap_or_default())
         };
+        // The reader of workbooks keeps no time of day.
+        let moved = columns.get(MOVEMENT_TIME).map(|column| row.cell(*column));
+        if matches!(moved, Some(Cell::Date(_))) {
+            let why =
+                "the cell is a date, of which no time is read: make it a text, or name the column lastMovementDate";
+            problems.push(format!("{}: {why}", place(MOVEMENT_TIME)));
+            continue;
+        }
         let missing = needed.iter().find(|field| text_of(row, &columns, field).is_none());
         match (missing, EstateRecord::read(|field| text_of(row, &columns, field))) {
             (Some(field), _) => problems.push(format!("{}: it is empty", place(field))),
@@ -73,12 +86,12 @@ pub(super) fn read_extract(
 }
 
 /// The columns that are read.
-fn columns(heading: &Row) -> anyhow::Result<BTreeMap<&'static str, usize>> {
+fn columns(heading: &Row, fields: &[&'static str]) -> anyhow::Result<BTreeMap<&'static str, usize>> {
     let folded = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
     let mut columns = BTreeMap::new();
     for (column, cell) in heading.cells.iter().enumerate() {
         let name = cell.to_string();
-        let Some(field) = EstateRecord::FIELDS.into_iter().find(|field| folded(field) == folded(&name)) else {
+        let Some(field) = fields.iter().copied().find(|field| folded(field) == folded(&name)) else {
             continue;
         };
         if columns.insert(field, column).is_some() {

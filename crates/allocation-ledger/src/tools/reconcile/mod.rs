@@ -26,7 +26,7 @@ use domain::{
 };
 use futures::{StreamExt as _, stream};
 use hmpps::reconcile::{
-    EstateRecord, Finding, FindingKind, FindingOutcome, LedgerCase, Reconciler, Resolution, compare,
+    EstatePlace, EstateRecord, Finding, FindingKind, FindingOutcome, LedgerCase, Reconciler, Resolution, compare,
 };
 use http_api::instant::DateOrInstant;
 use spreadsheets::contacts::{ContactLine, ContactRow};
@@ -117,7 +117,11 @@ pub(super) async fn run(settings: &ReconcileSettings) -> anyhow::Result<()> {
     let picture = EstatePicture::read(settings, now)?;
     let (report, interruption) = Stores::with_existing(&settings.stores, async |stores| {
         let compared = compare_prison(settings, stores, picture, now).await?;
-        let shown = compared.findings.iter().map(|finding| &finding.number);
+        let removed = |finding: &Finding| compared.records.get(&finding.number).map(|record| &record.removed_numbers);
+        let shown = compared
+            .findings
+            .iter()
+            .flat_map(|finding| std::iter::once(&finding.number).chain(removed(finding).into_iter().flatten()));
         record_read(Some(&stores.views), "integration reconcile", Shown::prisoners(shown)).await;
         let (prison, people, applied) = (settings.prison.clone(), compared.people, settings.apply);
         let (outcomes, interruption) = match applied {
@@ -141,6 +145,7 @@ struct ComparedPrison {
     people: usize,
     records: BTreeMap<PrisonerNumber, EstateRecord>,
     taken_at: Option<DateTime<Utc>>,
+    is_one_absent: bool,
     findings: Vec<Finding>,
 }
 
@@ -171,17 +176,21 @@ async fn compare_prison(
     };
     let crns = here.iter().filter_map(crn).collect();
     picture.add_probation(crns).await?;
-    let EstatePicture { records, contacts, taken_at, .. } = picture;
+    let EstatePicture { records, contacts, taken_at, unreadable, .. } = picture;
+    let is_absent =
+        |record: &EstateRecord| record.place == Some(EstatePlace::Absent) && held_here.contains(&record.number);
+    let is_one_absent = records.values().any(is_absent);
     let mut findings = Vec::new();
     for record in records.values() {
         let removed: Vec<History> = record.removed_numbers.iter().map(history).collect();
-        let ledger = LedgerCase { case: &history(&record.number), removed: &removed };
+        let ledger = LedgerCase { case: &history(&record.number), removed: &removed, is_one_absent };
         findings.extend(compare(prison, record, ledger, taken_at, now));
     }
+    findings.extend(unreadable);
     if let Some(rows) = contacts {
         findings.extend(compare_contacts(stores, prison, rows, now).await?);
     }
-    Ok(ComparedPrison { people: here.len(), records, taken_at, findings })
+    Ok(ComparedPrison { people: here.len(), records, taken_at, is_one_absent, findings })
 }
 
 /// The contacts that differ. Until a prison joins OMiC, its contacts in NOMIS are right.
@@ -244,11 +253,12 @@ async fn apply(
     let username = settings.recorded_by.clone().or_else(|| USER.parse().ok());
     let recorded_by = RecordedBy { username, client: CLIENT.to_owned(), auth_source: None };
     let service = Service::new(stores.log.clone(), commands);
-    let reconciler = Reconciler::new(service, settings.prison.clone(), recorded_by);
-    let is_of_contact =
-        |finding: &&Finding| matches!(finding.kind, FindingKind::ContactRemains | FindingKind::ContactGone);
+    let reconciler = Reconciler::new(service, settings.prison.clone(), recorded_by, compared.is_one_absent);
+    let is_left = |finding: &&Finding| {
+        matches!(finding.kind, FindingKind::ContactRemains | FindingKind::ContactGone | FindingKind::Unreadable)
+    };
     let people: BTreeSet<&PrisonerNumber> =
-        compared.findings.iter().filter(|finding| !is_of_contact(finding)).map(|finding| &finding.number).collect();
+        compared.findings.iter().filter(|finding| !is_left(finding)).map(|finding| &finding.number).collect();
     let has_failed = Cell::new(false);
     // Those under way end in order, so that the report has all that is recorded.
     let records =
@@ -268,7 +278,7 @@ async fn apply(
         outcomes.extend(settled);
         failure = failure.or(ended.err());
     }
-    outcomes.extend(list(compared.findings.iter().filter(is_of_contact).cloned().collect()));
+    outcomes.extend(list(compared.findings.iter().filter(is_left).cloned().collect()));
     (outcomes, failure.map(explain_interruption))
 }
 

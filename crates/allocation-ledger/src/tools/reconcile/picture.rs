@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use domain::identifier::{Crn, PrisonerNumber};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use hmpps::{
-    LookUpClient, LookUpService, LookUps,
-    reconcile::{EstateRecord, look_up_person, look_up_prison, look_up_probation},
+    LookUpClient, LookUpError, LookUpService, LookUps,
+    reconcile::{EstateRecord, Finding, look_up_person, look_up_prison, look_up_probation},
 };
 use http_api::instant::DateOrInstant;
 use spreadsheets::contacts::ContactRow;
@@ -38,6 +38,8 @@ pub(super) struct EstatePicture {
     /// Whether an extract says what probation has.
     has_probation: bool,
     look_ups: Option<LookUps>,
+    /// The answers of services that cannot be read.
+    pub unreadable: Vec<Finding>,
 }
 
 impl EstatePicture {
@@ -63,7 +65,7 @@ impl EstatePicture {
         );
         let mut picture = Self {
             records: match prisoners {
-                Some(path) => read_extract(path, &PRISONER_COLUMNS, &[])?,
+                Some(path) => read_extract(path, &EstateRecord::FIELDS, &PRISONER_COLUMNS, &[])?,
                 None => BTreeMap::new(),
             },
             contacts: contacts.as_deref().map(|path| read_whole_list(path, prison, now)).transpose()?,
@@ -71,11 +73,12 @@ impl EstatePicture {
             has_places: prisoners.is_some(),
             has_probation: probation.is_some(),
             look_ups,
+            unreadable: Vec::new(),
         };
         if let Some(path) = probation {
-            for record in read_extract(path, &PRISONER_COLUMNS[..1], &PROBATION_COLUMNS)?.into_values() {
-                picture.add(record);
-            }
+            let fields = &EstateRecord::PROBATION_FIELDS;
+            let records = read_extract(path, fields, &PRISONER_COLUMNS[..1], &PROBATION_COLUMNS)?;
+            records.into_values().for_each(|record| picture.add(record));
         }
         Ok(picture)
     }
@@ -85,6 +88,26 @@ impl EstatePicture {
             Some(known) => known.add(record),
             None => drop(self.records.insert(record.number.clone(), record)),
         }
+    }
+
+    /// Adds the records of people that were looked up. One that cannot be read is left out, and
+    /// told.
+    fn add_found(
+        &mut self,
+        found: Vec<(Result<EstateRecord, LookUpError>, PrisonerNumber)>,
+    ) -> Result<(), LookUpError> {
+        for (record, number) in found {
+            match record {
+                Ok(record) => self.add(record),
+                Err(fault @ LookUpError::Unusable { .. }) => self.leave_out(number, &fault),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, number: PrisonerNumber, fault: &LookUpError) {
+        self.unreadable.push(Finding::unreadable(number, fault.to_string()));
     }
 
     /// Adds who is at the prison, and where those are whom the ledger has there: from prisoner
@@ -101,28 +124,29 @@ impl EstatePicture {
         let client = client.filter(|client| !self.has_places && client.has(LookUpService::PrisonerSearch));
         if let Some(client) = &client {
             let prison = &settings.prison;
-            let found =
+            let (found, unreadable) =
                 look_up_prison(client, prison).await.with_context(|| format!("look up the people at {prison}"))?;
             found.into_iter().for_each(|record| self.add(record));
+            unreadable.into_iter().for_each(|(number, fault)| self.leave_out(number, &fault));
         } else if !self.has_places {
             return Ok(());
         }
         // The survivor has the case of a number that was merged into it.
         let removed: BTreeSet<_> =
             self.records.values().flat_map(|record| record.removed_numbers.iter().cloned()).collect();
-        let has_place = |number| self.records.get(number).is_some_and(|record| record.place.is_some());
-        let missing: Vec<_> =
-            held_here.iter().filter(|number| !removed.contains(number) && !has_place(number)).cloned().collect();
-        let found: Vec<EstateRecord> = match client {
-            Some(client) => stream::iter(&missing)
-                .map(|number| look_up_person(&client, number))
-                .buffered(LOOK_UPS_AT_ONCE)
-                .try_collect()
-                .await
-                .context("look up people of the prison")?,
-            None => missing.into_iter().map(EstateRecord::absent).collect(),
-        };
-        found.into_iter().for_each(|record| self.add(record));
+        let has_place = |number: &PrisonerNumber| self.records.get(number).is_some_and(|record| record.place.is_some());
+        let is_left_out = |number: &PrisonerNumber| self.unreadable.iter().any(|finding| finding.number == *number);
+        let is_missing =
+            |number: &&PrisonerNumber| !removed.contains(number) && !has_place(number) && !is_left_out(number);
+        let missing: Vec<PrisonerNumber> = held_here.iter().filter(is_missing).cloned().collect();
+        match client {
+            Some(client) => {
+                let look_ups = missing.into_iter().map(async |number| (look_up_person(&client, &number).await, number));
+                let found: Vec<_> = stream::iter(look_ups).buffered(LOOK_UPS_AT_ONCE).collect().await;
+                self.add_found(found).context("look up people of the prison")?;
+            }
+            None => missing.into_iter().map(EstateRecord::absent).for_each(|record| self.add(record)),
+        }
         Ok(())
     }
 
@@ -139,15 +163,10 @@ impl EstatePicture {
         if tier_version.is_none() && asks(LookUpService::Tiers) {
             eprintln!("Tiers are not compared: say with --tier-version which answers of the tier service count.");
         }
-        let look_up =
-            async |(number, crn): (PrisonerNumber, Crn)| look_up_probation(&client, &number, &crn, tier_version).await;
-        let found: Vec<EstateRecord> = stream::iter(crns)
-            .map(look_up)
-            .buffered(LOOK_UPS_AT_ONCE)
-            .try_collect()
-            .await
-            .context("look up what probation has")?;
-        found.into_iter().for_each(|record| self.add(record));
-        Ok(())
+        let look_up = async |(number, crn): (PrisonerNumber, Crn)| {
+            (look_up_probation(&client, &number, &crn, tier_version).await, number)
+        };
+        let found: Vec<_> = stream::iter(crns).map(look_up).buffered(LOOK_UPS_AT_ONCE).collect().await;
+        self.add_found(found).context("look up what probation has")
     }
 }

@@ -94,7 +94,7 @@ fn document(finding: &Finding, outcome: &FindingOutcome) -> Value {
     };
     json!({
         "prisonerNumber": finding.number, "difference": finding.kind.word(), "ledger": finding.ledger,
-        "estate": finding.estate, "operation": remedy.map(|remedy| remedy.step.operation()),
+        "estate": finding.estate, "operation": remedy.map(|remedy| remedy.operation),
         "effectiveAt": since.map(|since| since.at), "effectiveAtFrom": since.map(|since| since.field),
         "outcome": outcome.word(), "reason": reason,
     })
@@ -138,5 +138,5 @@ fn describe_remedy(remedy: &Remedy) -> String {
         Some(since) => format!("since {}, by {}", london::clock(since.at), since.field),
         None => "from now on".to_owned(),
     };
-    format!("{}, {since}", remedy.step.operation().replace('-', " "))
+    format!("{}, {since}", remedy.operation.replace('-', " "))
 }
