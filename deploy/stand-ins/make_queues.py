@@ -19,10 +19,26 @@ RECEIVES_MAX = 3
 
 # The events that the ledger reads.
 READ_TYPES = [
-    "prisoner-offender-search.prisoner.received",
     "prisoner-offender-search.prisoner.released",
+    "prisoner-offender-search.prisoner.received",
     "prison-offender-events.prisoner.merged",
     "prison-offender-events.prisoner.booking.moved",
+    "tier.calculation.changed",
+    "OFFENDER_MANAGER_CHANGED",
+    "OFFENDER_OFFICER_CHANGED",
+    "OFFENDER_DETAILS_CHANGED",
+    "person.community.manager.allocated",
+    "probation-case.registration.added",
+    "probation-case.registration.updated",
+    "probation-case.registration.deleted",
+    "probation-case.registration.deregistered",
+    "probation-case.prison-identifier.added",
+    "probation-case.merge.completed",
+    "probation-case.unmerge.completed",
+    "probation-case.deleted.gdpr",
+    "prisoner-offender-search.prisoner.updated",
+    "prisoner-offender-search.prisoner.removed",
+    "DATA_COMPLIANCE_DELETE-OFFENDER",
 ]
 
 

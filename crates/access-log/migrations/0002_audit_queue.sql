@@ -1,5 +1,5 @@
 -- Entries that the audit queue of HMPPS has not had yet, and how far its sender has come. Entries become visible late and out of
--- order, so no point in them can be a checkpoint: each new one is noted in the transaction that adds it, and its note is deleted
+-- order: a sender that kept the time of the last one would pass over those that come later with an earlier time. So each new one is noted in the transaction that adds it, and its note is deleted
 -- once it is sent. While there is no row in `audit_checkpoint`, nothing is noted.
 --
 -- | role | the service | here |
@@ -31,16 +31,18 @@ CREATE TABLE access.unsent_entry (
     at        timestamptz NOT NULL,
     id        uuid        NOT NULL,
     queued_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT unsent_entry_pkey PRIMARY KEY (at, id)
+    CONSTRAINT unsent_entry_pkey PRIMARY KEY (at, id),
+    -- A note without its entry would stand before the others for ever.
+    CONSTRAINT unsent_entry_entry_fkey FOREIGN KEY (at, id) REFERENCES access.entry ON DELETE CASCADE
 );
 CREATE INDEX unsent_entry_queued_at ON access.unsent_entry (queued_at, at, id);
 
 COMMENT ON TABLE access.unsent_entry IS 'The keys of the entries that the audit queue has not had yet. They are kept until it has, however old they are.';
-COMMENT ON COLUMN access.unsent_entry.at IS 'That of the entry.';
-COMMENT ON COLUMN access.unsent_entry.id IS 'That of the entry.';
+COMMENT ON COLUMN access.unsent_entry.at IS 'When the entry was asked: the first part of its key.';
+COMMENT ON COLUMN access.unsent_entry.id IS 'The second part of its key.';
 COMMENT ON COLUMN access.unsent_entry.queued_at IS 'When the entry was stored.';
 
--- Triggers for whole statements: one for each batch of entries. They run as the owner, so that a query service needs no right
+-- A trigger for whole statements: one for each batch of entries. It runs as the owner, so that a query service needs no right
 -- to the notes.
 CREATE FUNCTION access.note_unsent() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -56,18 +58,6 @@ COMMENT ON FUNCTION access.note_unsent() IS 'Notes new entries for the audit que
 CREATE TRIGGER entry_note_unsent AFTER INSERT ON access.entry
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION access.note_unsent();
 
-CREATE FUNCTION access.forget_unsent() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    DELETE FROM access.unsent_entry AS unsent USING removed WHERE unsent.at = removed.at AND unsent.id = removed.id;
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION access.forget_unsent() IS 'Deletes the notes of entries that the owner of the database deletes.';
-
-CREATE TRIGGER entry_forget_unsent AFTER DELETE ON access.entry
-    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION access.forget_unsent();
-
 -- An entry has up to some 10,000 numbers, so a page ends after 100,000 of them.
 CREATE FUNCTION access.read_unsent(rows integer) RETURNS SETOF access.entry
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -82,21 +72,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION access.read_unsent(integer) IS 'Entries that the audit queue has not had yet, those first that were stored first.';
 
+-- No lock but that of the row: entries are added meanwhile, and one that was being added may still be noted.
 CREATE FUNCTION access.end_audit() RETURNS bigint
-LANGUAGE plpgsql AS $$
-DECLARE
-    unsent bigint;
-BEGIN
-    -- Waits for the entries that are being added, which then have their notes.
-    LOCK TABLE access.audit_checkpoint IN ACCESS EXCLUSIVE MODE;
+LANGUAGE sql AS $$
     DELETE FROM access.audit_checkpoint;
-    DELETE FROM access.unsent_entry;
-    GET DIAGNOSTICS unsent = ROW_COUNT;
-    RETURN unsent;
-END
+    SELECT count(*) FROM access.unsent_entry;
 $$;
 COMMENT ON FUNCTION access.end_audit() IS
-    'Forgets how far the audit queue has come, for its owner to call: a later sender begins anew. Answers how many reads it has not had.';
+    'Forgets how far the audit queue has come in the log, for its owner to call: a later sender begins anew at the log''s end. Answers how many reads the queue has not had, which that sender sends, unless they are deleted from access.unsent_entry.';
 
 -- As before, but for entries that are not sent yet.
 CREATE OR REPLACE FUNCTION access.remove_old(kept_days integer) RETURNS bigint
@@ -155,6 +138,6 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION access.note_unsent, access.forget_unsent, access.read_unsent, access.end_audit FROM PUBLIC;
+REVOKE ALL ON FUNCTION access.note_unsent, access.read_unsent, access.end_audit FROM PUBLIC;
 
 SELECT access.grant_roles();

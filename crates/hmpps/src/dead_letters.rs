@@ -95,7 +95,7 @@ impl WatchedQueue {
         let mut retried = 0;
         while retried < there {
             let messages = dead_letters.receive(LOOK_FOR).await?;
-            let sent = if messages.is_empty() { messages } else { self.queue.send(messages).await? };
+            let sent = if messages.is_empty() { messages } else { self.queue.send(messages).await?.0 };
             if sent.is_empty() {
                 break;
             }

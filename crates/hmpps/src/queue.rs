@@ -150,8 +150,8 @@ impl Queue {
     }
 
     /// Sends the bodies and attributes of messages of another queue, at most [`MESSAGES_MAX`].
-    /// Answers those that were sent.
-    pub(crate) async fn send(&self, messages: Vec<Message>) -> Result<Vec<Message>, QueueError> {
+    /// Answers those that were sent, and why another one was not.
+    pub(crate) async fn send(&self, messages: Vec<Message>) -> Result<(Vec<Message>, Option<QueueError>), QueueError> {
         let entries = messages.iter().enumerate().map(|(index, message)| {
             SendMessageBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -163,7 +163,10 @@ impl Queue {
         let send = self.client.send_message_batch().queue_url(self.url().await?).set_entries(Some(entries));
         let answer = send.send().await?;
         let was_sent = |index: usize| answer.successful.iter().any(|sent| sent.id == index.to_string());
-        Ok(messages.into_iter().enumerate().filter(|(index, _)| was_sent(*index)).map(|(_, message)| message).collect())
+        let refusal = answer.failed.first().map(|failed| aws::shown_code(&failed.code));
+        let refusal = refusal.map(|code| QueueError(format!("refuses a message: {code}")));
+        let sent = messages.into_iter().enumerate().filter(|(index, _)| was_sent(*index)).map(|(_, message)| message);
+        Ok((sent.collect(), refusal))
     }
 
     /// Hides a received message for this long from now on; for no time gives it back.

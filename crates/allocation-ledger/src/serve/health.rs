@@ -218,7 +218,10 @@ fn audit_component(state: &hmpps::AuditState, failure: Option<&str>) -> Componen
     match (failure, state.waits_for(), state.role) {
         (Some(reason), _, _) => Component::degraded(reason).with("state", "stopped"),
         (None, Some(reason), _) => Component::degraded(reason).with("state", "waiting"),
-        (None, None, Starting) => Component::up().with("state", "starting"),
+        (None, None, Starting) => {
+            let why = "the sender has not begun: Postgres is away, or waits for `allocation-ledger prepare`";
+            Component::degraded(why).with("state", "starting")
+        }
         (None, None, StandBy) => Component::up().with("state", "standby"),
         (None, None, Active) => Component::up().with("state", "sending"),
     }
@@ -280,7 +283,7 @@ mod tests {
     fn a_sender_to_the_audit_queue_is_never_down() {
         use hmpps::AuditRole::{Active, StandBy};
         let mut state = hmpps::AuditState::default();
-        check(&audit_component(&state, None), "UP", "starting", None);
+        check(&audit_component(&state, None), "DEGRADED", "starting", None);
         state.role = StandBy;
         check(&audit_component(&state, None), "UP", "standby", None);
         state.role = Active;

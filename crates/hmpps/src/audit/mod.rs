@@ -23,7 +23,10 @@ use prometheus_client::{
     registry::Registry,
 };
 use sqlx::PgPool;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{Mutex, watch},
+    time::sleep,
+};
 
 use self::message::AuditMessage;
 use crate::{
@@ -129,6 +132,8 @@ pub struct AuditSender {
     service: String,
     sent: Family<SentLabels, Counter>,
     state: watch::Sender<AuditState>,
+    /// The reason that was noted last in the database, and by the sender of which epoch.
+    noted: Mutex<(i64, Option<String>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -142,7 +147,8 @@ impl AuditSender {
     #[must_use]
     pub fn new(log: SharedLog, database: PgPool, queue: Queue, service: &str) -> Self {
         let state = watch::channel(AuditState::default()).0;
-        Self { log, database, queue, service: service.to_owned(), sent: Family::default(), state }
+        let noted = Mutex::default();
+        Self { log, database, queue, service: service.to_owned(), sent: Family::default(), state, noted }
     }
 
     /// How the sender is, from now on.
@@ -203,8 +209,7 @@ impl AuditSender {
             state.waits[Lane::Lock as usize] = None;
         });
         // A reason of the sender before is none of this one.
-        let reason = self.state.borrow().waits_for();
-        AuditCheckpoint::note_wait(&self.database, epoch, reason.as_deref()).await?;
+        self.note_wait(epoch).await;
         tokio::select! {
             fenced = self.send_commands(checkpoint) => Err(fenced),
             fenced = self.send_reads(epoch) => Err(fenced),
@@ -343,14 +348,15 @@ impl AuditSender {
         loop {
             let count = batch.len();
             let refusal = match self.try_batch(&batch).await {
-                Ok(sent) => {
+                Ok((sent, refusal)) => {
                     let mut places = 0..;
                     batch.retain(|_| places.next().is_none_or(|place| !sent.contains(&place)));
                     self.sent.get_or_create(&SentLabels { kind: lane.name() }).inc_by((count - batch.len()) as u64);
                     if batch.is_empty() {
                         return;
                     }
-                    "the audit queue refuses messages".to_owned()
+                    let refusal = refusal.map(|refusal| format!(": {refusal}"));
+                    format!("the audit queue takes not all messages{}", refusal.unwrap_or_default())
                 }
                 Err(error) => format!("the audit queue takes no messages: {error}"),
             };
@@ -362,16 +368,17 @@ impl AuditSender {
         }
     }
 
-    /// Sends messages once. Answers the places of those that the queue has taken.
-    async fn try_batch(&self, batch: &[AuditMessage]) -> Result<BTreeSet<usize>, QueueError> {
+    /// Sends messages once. Answers the places of those that the queue has taken, and why it has
+    /// not taken another.
+    async fn try_batch(&self, batch: &[AuditMessage]) -> Result<(BTreeSet<usize>, Option<QueueError>), QueueError> {
         let event_type = MessageAttributeValue::builder().data_type("String").string_value("hmpps-audit-event");
         let event_type = event_type.build()?;
         let message = |(place, message): (usize, &AuditMessage)| {
             let numbered = Message::builder().message_id(place.to_string()).body(&message.body);
             numbered.message_attributes("eventType", event_type.clone()).build()
         };
-        let sent = self.queue.send(batch.iter().enumerate().map(message).collect()).await?;
-        Ok(sent.iter().filter_map(|message| message.message_id.as_ref()?.parse().ok()).collect())
+        let (sent, refusal) = self.queue.send(batch.iter().enumerate().map(message).collect()).await?;
+        Ok((sent.iter().filter_map(|message| message.message_id.as_ref()?.parse().ok()).collect(), refusal))
     }
 
     /// Reports a failure, with the words of a store in the program's log alone: `/health` is open.
@@ -381,7 +388,7 @@ impl AuditSender {
         self.set_wait(lane, Some(error.to_string()), epoch).await;
     }
 
-    /// Notes why a lane waits, or that it does not, here and where `integration status` reads it.
+    /// Sets why a lane waits, or that it does not, here and where `integration status` reads it.
     /// Answers whether that is new.
     async fn set_wait(&self, lane: Lane, reason: Option<String>, epoch: Option<i64>) -> bool {
         let is_changed = self.state.send_if_modified(|state| {
@@ -390,12 +397,21 @@ impl AuditSender {
             *wait = reason;
             is_changed
         });
-        if let (true, Some(epoch)) = (is_changed, epoch) {
-            let reason = self.state.borrow().waits_for();
-            // That it cannot be noted is no news.
-            let _ = AuditCheckpoint::note_wait(&self.database, epoch, reason.as_deref()).await;
+        if let Some(epoch) = epoch {
+            self.note_wait(epoch).await;
         }
         is_changed
+    }
+
+    /// Notes the reasons to wait where `integration status` reads them, unless they are noted. One
+    /// lane after the other, so that the last note is of the last state.
+    async fn note_wait(&self, epoch: i64) {
+        let mut noted = self.noted.lock().await;
+        let reason = (epoch, self.state.borrow().waits_for());
+        // One that cannot be noted now is noted with the next look at the reads.
+        if *noted != reason && AuditCheckpoint::note_wait(&self.database, epoch, reason.1.as_deref()).await.is_ok() {
+            *noted = reason;
+        }
     }
 }
 
