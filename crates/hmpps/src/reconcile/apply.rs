@@ -16,7 +16,7 @@ use event_log::request_digest;
 use uuid::{Uuid, uuid};
 
 use super::{
-    compare::{Finding, LedgerCase, Remedy, Resolution, compare},
+    compare::{Discrepancy, LedgerCase, Remedy, Resolution, compare},
     estate::EstateRecord,
 };
 
@@ -28,7 +28,7 @@ const COMPARISONS_MAX: usize = 12;
 
 /// The end of a difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FindingOutcome {
+pub enum DiscrepancyOutcome {
     /// It was recorded.
     Recorded,
     /// Another run has recorded it, at the same time.
@@ -39,7 +39,7 @@ pub enum FindingOutcome {
     Left(String),
 }
 
-impl FindingOutcome {
+impl DiscrepancyOutcome {
     /// The word for it in reports.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -55,10 +55,10 @@ impl FindingOutcome {
 impl Resolution {
     /// The outcome where nothing is to be recorded.
     #[must_use]
-    pub fn outcome(&self) -> FindingOutcome {
+    pub fn outcome(&self) -> DiscrepancyOutcome {
         match self {
-            Self::Record(_) => FindingOutcome::WouldRecord,
-            Self::Leave(why) => FindingOutcome::Left(why.clone()),
+            Self::Record(_) => DiscrepancyOutcome::WouldRecord,
+            Self::Leave(why) => DiscrepancyOutcome::Left(why.clone()),
         }
     }
 }
@@ -90,7 +90,7 @@ impl Reconciler {
         &self,
         record: &EstateRecord,
         taken_at: Option<DateTime<Utc>>,
-        settled: &mut Vec<(Finding, FindingOutcome)>,
+        settled: &mut Vec<(Discrepancy, DiscrepancyOutcome)>,
     ) -> Result<(), CommandError> {
         let mut comparisons = 0;
         loop {
@@ -102,13 +102,13 @@ impl Reconciler {
             let ledger = LedgerCase { case: &case, removed: &removed, is_one_absent: self.is_one_absent };
             let mut open = compare(&self.prison, record, ledger, taken_at, Clock::system().now());
             open.retain(|finding| !settled.iter().any(|(other, _)| finding.is_about_the_same(other)));
-            let is_safe = |finding: &Finding| matches!(finding.resolution, Resolution::Record(_));
+            let is_safe = |finding: &Discrepancy| matches!(finding.resolution, Resolution::Record(_));
             comparisons += 1;
             let Some(next) = open.iter().position(is_safe).filter(|_| comparisons <= COMPARISONS_MAX) else {
                 settled.extend(open.into_iter().map(|finding| {
                     let outcome = match finding.resolution.outcome() {
-                        FindingOutcome::WouldRecord => {
-                            FindingOutcome::Left("others keep changing the case: compare again".to_owned())
+                        DiscrepancyOutcome::WouldRecord => {
+                            DiscrepancyOutcome::Left("others keep changing the case: compare again".to_owned())
                         }
                         outcome => outcome,
                     };
@@ -119,11 +119,11 @@ impl Reconciler {
             let finding = open.swap_remove(next);
             let Resolution::Record(remedy) = &finding.resolution else { continue };
             let outcome = match self.record(&case, remedy).await {
-                Ok(outcome) if outcome.is_repeated() => FindingOutcome::RecordedBefore,
-                Ok(_) => FindingOutcome::Recorded,
+                Ok(outcome) if outcome.is_repeated() => DiscrepancyOutcome::RecordedBefore,
+                Ok(_) => DiscrepancyOutcome::Recorded,
                 // Decided again, on the case as it is by now.
                 Err(CommandError::RevisionMismatch { .. } | CommandError::Contended { .. }) => continue,
-                Err(CommandError::Refused(refusal)) => FindingOutcome::Left(refusal.sentence),
+                Err(CommandError::Refused(refusal)) => DiscrepancyOutcome::Left(refusal.sentence),
                 Err(error) => return Err(error),
             };
             settled.push((finding, outcome));
@@ -150,7 +150,7 @@ impl Reconciler {
     }
 }
 
-impl Finding {
+impl Discrepancy {
     /// Whether both are one difference, at two times.
     fn is_about_the_same(&self, other: &Self) -> bool {
         self.kind == other.kind && self.estate == other.estate

@@ -20,11 +20,11 @@ use super::estate::{EstateManager, EstatePlace, EstateRecord, EstateTier, Source
 
 /// A difference between the ledger and the estate.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
+pub struct Discrepancy {
     /// The number of the case.
     pub number: PrisonerNumber,
     /// The kind of difference.
-    pub kind: FindingKind,
+    pub kind: DiscrepancyKind,
     /// The ledger's side, in a few words.
     pub ledger: String,
     /// The estate's side, in a few words.
@@ -35,7 +35,7 @@ pub struct Finding {
 
 /// A kind of difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FindingKind {
+pub enum DiscrepancyKind {
     /// Another number was merged into this one, and the ledger has it as a case of its own.
     Merged,
     /// The ledger merged this number into another one, and the estate has it still.
@@ -64,17 +64,18 @@ pub enum FindingKind {
     ContactGone,
 }
 
-impl Finding {
+impl Discrepancy {
     /// The finding that a service answers what cannot be read.
     #[must_use]
     pub fn unreadable(number: PrisonerNumber, problem: String) -> Self {
         let why = "tell the team of the service, and compare again".to_owned();
-        let (kind, ledger, resolution) = (FindingKind::Unreadable, "not compared".to_owned(), Resolution::Leave(why));
+        let (kind, ledger, resolution) =
+            (DiscrepancyKind::Unreadable, "not compared".to_owned(), Resolution::Leave(why));
         Self { number, kind, ledger, estate: problem, resolution }
     }
 }
 
-impl FindingKind {
+impl DiscrepancyKind {
     /// The word for it in reports.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -164,7 +165,7 @@ pub fn compare(
     ledger: LedgerCase<'_>,
     taken_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Vec<Finding> {
+) -> Vec<Discrepancy> {
     // As the command side reckons where another server's clock is ahead.
     let now = ledger.case.entries().last().map_or(now, |entry| entry.recorded_at.max(now));
     let state = ledger.case.state();
@@ -176,7 +177,7 @@ pub fn compare(
             let why =
                 format!("a merge cannot be taken back: find out which of {} and {survivor} is right", record.number);
             let (ledger, estate) = (format!("merged into {survivor}"), format!("at {prison}"));
-            pair.finding(FindingKind::Retired, ledger, estate, Resolution::Leave(why))
+            pair.finding(DiscrepancyKind::Retired, ledger, estate, Resolution::Leave(why))
         };
         return is_here.then(finding).into_iter().collect();
     }
@@ -185,7 +186,7 @@ pub fn compare(
     if !concerns_prison {
         return Vec::new();
     }
-    let merges: Vec<Finding> = ledger.removed.iter().filter_map(|removed| pair.compare_merge(removed)).collect();
+    let merges: Vec<Discrepancy> = ledger.removed.iter().filter_map(|removed| pair.compare_merge(removed)).collect();
     // All else about the person is compared once the merge is right.
     if !merges.is_empty() {
         return merges;
@@ -210,11 +211,11 @@ struct ComparedPair<'a> {
 }
 
 impl ComparedPair<'_> {
-    fn finding(&self, kind: FindingKind, ledger: String, estate: String, resolution: Resolution) -> Finding {
-        Finding { number: self.record.number.clone(), kind, ledger, estate, resolution }
+    fn finding(&self, kind: DiscrepancyKind, ledger: String, estate: String, resolution: Resolution) -> Discrepancy {
+        Discrepancy { number: self.record.number.clone(), kind, ledger, estate, resolution }
     }
 
-    fn compare_merge(&self, removed: &History) -> Option<Finding> {
+    fn compare_merge(&self, removed: &History) -> Option<Discrepancy> {
         let number = removed.number();
         let (ledger, resolution) = match removed.retirement() {
             _ if removed.is_empty() => return None,
@@ -234,10 +235,10 @@ impl ComparedPair<'_> {
                 (ledger, Resolution::Leave(why.to_owned()))
             }
         };
-        Some(self.finding(FindingKind::Merged, ledger, format!("{number} was merged into this number"), resolution))
+        Some(self.finding(DiscrepancyKind::Merged, ledger, format!("{number} was merged into this number"), resolution))
     }
 
-    fn compare_place(&self) -> Option<Finding> {
+    fn compare_place(&self) -> Option<Discrepancy> {
         let is_held_here = self.state.prison.as_ref() == Some(self.prison);
         let place = self.record.place.as_ref()?;
         let (kind, estate, resolution) = match place {
@@ -245,42 +246,42 @@ impl ComparedPair<'_> {
                 if is_held_here || self.has_left_by_legal_status() {
                     return None;
                 }
-                let kind = if self.case.is_empty() { FindingKind::Unknown } else { FindingKind::HeldHere };
+                let kind = if self.case.is_empty() { DiscrepancyKind::Unknown } else { DiscrepancyKind::HeldHere };
                 (kind, format!("at {}", stay.prison), self.bring_here(stay))
             }
             _ if !is_held_here => return None,
             EstatePlace::Prison(stay) if stay.prison.listed_name().is_none() => {
                 let why = format!("{} is not in the program's list of prisons: is that its code?", stay.prison);
-                (FindingKind::HeldElsewhere, format!("at {}", stay.prison), Resolution::Leave(why))
+                (DiscrepancyKind::HeldElsewhere, format!("at {}", stay.prison), Resolution::Leave(why))
             }
             EstatePlace::Prison(stay) => {
                 let resolution = self.move_to(stay.prison.clone(), stay.since);
-                (FindingKind::HeldElsewhere, format!("at {}", stay.prison), resolution)
+                (DiscrepancyKind::HeldElsewhere, format!("at {}", stay.prison), resolution)
             }
             EstatePlace::InTransit(since) => {
                 let resolution = self.move_to("TRN".parse().expect("the code of being in transit"), *since);
-                (FindingKind::HeldElsewhere, "in transit".to_owned(), resolution)
+                (DiscrepancyKind::HeldElsewhere, "in transit".to_owned(), resolution)
             }
             EstatePlace::Released(since) => {
                 let command = Command::Release(Release { prison: Some(self.prison.clone()) });
                 let is_settled = |state: &State| state.prison.is_none();
                 let resolution = self.settle(Aspect::Place, "release", command, *since, is_settled);
-                (FindingKind::Released, "released".to_owned(), resolution)
+                (DiscrepancyKind::Released, "released".to_owned(), resolution)
             }
             EstatePlace::InHospital(Some(supporting)) if supporting == self.prison => return None,
             EstatePlace::InHospital(supporting) => {
                 let why = "find out whether the case goes on at the prison, and record what is right".to_owned();
                 let supporting = supporting.as_ref().map(|prison| format!(", supported by {prison}"));
                 let place = format!("a restricted patient in hospital{}", supporting.unwrap_or_default());
-                (FindingKind::Unclear, place, Resolution::Leave(why))
+                (DiscrepancyKind::Unclear, place, Resolution::Leave(why))
             }
             EstatePlace::Unclear(place) => {
                 let why = "find out whether the case goes on at the prison, and record what is right".to_owned();
-                (FindingKind::Unclear, place.clone(), Resolution::Leave(why))
+                (DiscrepancyKind::Unclear, place.clone(), Resolution::Leave(why))
             }
             EstatePlace::Absent => {
                 let why = "find out where the person is, or whether the number was merged into another".to_owned();
-                (FindingKind::Absent, "not there".to_owned(), Resolution::Leave(why))
+                (DiscrepancyKind::Absent, "not there".to_owned(), Resolution::Leave(why))
             }
         };
         let ledger = if self.case.is_empty() { "unknown".to_owned() } else { place_in_words(&self.state) };
@@ -324,7 +325,7 @@ impl ComparedPair<'_> {
         self.settle(Aspect::Place, "transfer", command, since, |state| state.prison.as_ref() == Some(&prison))
     }
 
-    fn compare_tier(&self) -> Option<Finding> {
+    fn compare_tier(&self) -> Option<Discrepancy> {
         let EstateTier { tier, since } = self.record.tier.as_ref()?;
         let held = self.state.tier.as_ref();
         if held.is_some_and(|held| tier.includes(held.tier)) {
@@ -341,7 +342,7 @@ impl ComparedPair<'_> {
         let settle = || self.settle(Aspect::Tier, "assign-tier", command, self.since_of_tier(*since), is_settled);
         let resolution = self.refuse_other_crn().unwrap_or_else(settle);
         let ledger = held.map_or_else(|| "none".to_owned(), |held| held.tier.to_string());
-        Some(self.finding(FindingKind::Tier, ledger, tier.to_string(), resolution))
+        Some(self.finding(DiscrepancyKind::Tier, ledger, tier.to_string(), resolution))
     }
 
     /// Since when a tier of the source is recorded: not from before the case begins, and from now
@@ -359,7 +360,7 @@ impl ComparedPair<'_> {
         since.filter(|since| !last.is_some_and(|(at, source)| at > since.at && source == TierSource::Delius))
     }
 
-    fn compare_manager(&self) -> Option<Finding> {
+    fn compare_manager(&self) -> Option<Discrepancy> {
         let held = self.state.community_manager.as_ref().map(|role| &role.manager);
         let (operation, command, named) = match self.record.manager.as_ref()? {
             EstateManager::Vacant => {
@@ -378,7 +379,7 @@ impl ComparedPair<'_> {
         let settle = || self.settle(Aspect::Manager, operation, command, None, is_settled);
         let resolution = self.refuse_other_crn().unwrap_or_else(settle);
         let (ledger, estate) = (manager_in_words(held), manager_in_words(named.as_ref()));
-        Some(self.finding(FindingKind::CommunityManager, ledger, estate, resolution))
+        Some(self.finding(DiscrepancyKind::CommunityManager, ledger, estate, resolution))
     }
 
     /// Leaves to a person what probation has under another number than the ledger: it may be of

@@ -18,7 +18,7 @@ mod look_up;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{FindingOutcome, Reconciler};
-pub use compare::{Finding, FindingKind, LedgerCase, Remedy, Resolution, compare};
+pub use apply::{DiscrepancyOutcome, Reconciler};
+pub use compare::{Discrepancy, DiscrepancyKind, LedgerCase, Remedy, Resolution, compare};
 pub use estate::{EstateManager, EstatePlace, EstateRecord, EstateTier, FieldProblem, SourceDate, Stay};
 pub use look_up::{look_up_person, look_up_prison, look_up_probation};

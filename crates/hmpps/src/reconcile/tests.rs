@@ -91,7 +91,7 @@ fn in_words(members: &Value, case: &History, removed: &[History]) -> Vec<String>
     findings.iter().map(finding_in_words).collect()
 }
 
-fn finding_in_words(finding: &Finding) -> String {
+fn finding_in_words(finding: &Discrepancy) -> String {
     let resolution = match &finding.resolution {
         Resolution::Leave(_) => "left".to_owned(),
         Resolution::Record(remedy) => {

@@ -26,7 +26,8 @@ use domain::{
 };
 use futures::{StreamExt as _, stream};
 use hmpps::reconcile::{
-    EstatePlace, EstateRecord, Finding, FindingKind, FindingOutcome, LedgerCase, Reconciler, Resolution, compare,
+    Discrepancy, DiscrepancyKind, DiscrepancyOutcome, EstatePlace, EstateRecord, LedgerCase, Reconciler, Resolution,
+    compare,
 };
 use http_api::instant::DateOrInstant;
 use spreadsheets::contacts::{ContactLine, ContactRow};
@@ -117,7 +118,8 @@ pub(super) async fn run(settings: &ReconcileSettings) -> anyhow::Result<()> {
     let picture = EstatePicture::read(settings, now)?;
     let (report, interruption) = Stores::with_existing(&settings.stores, async |stores| {
         let compared = compare_prison(settings, stores, picture, now).await?;
-        let removed = |finding: &Finding| compared.records.get(&finding.number).map(|record| &record.removed_numbers);
+        let removed =
+            |finding: &Discrepancy| compared.records.get(&finding.number).map(|record| &record.removed_numbers);
         let shown = compared
             .findings
             .iter()
@@ -146,7 +148,7 @@ struct ComparedPrison {
     records: BTreeMap<PrisonerNumber, EstateRecord>,
     taken_at: Option<DateTime<Utc>>,
     is_one_absent: bool,
-    findings: Vec<Finding>,
+    findings: Vec<Discrepancy>,
 }
 
 async fn compare_prison(
@@ -199,7 +201,7 @@ async fn compare_contacts(
     prison: &PrisonCode,
     rows: Vec<ContactRow>,
     now: DateTime<Utc>,
-) -> anyhow::Result<Vec<Finding>> {
+) -> anyhow::Result<Vec<Discrepancy>> {
     if !load_prison(&stores.log, prison).await?.roster().is_on_omic(now) {
         eprintln!("{prison} has not joined OMiC, so that its contacts are right to be in NOMIS.");
         return Ok(Vec::new());
@@ -208,7 +210,7 @@ async fn compare_contacts(
     Ok(lines.into_iter().filter_map(contact_finding).collect())
 }
 
-fn contact_finding(line: ContactLine) -> Option<Finding> {
+fn contact_finding(line: ContactLine) -> Option<Discrepancy> {
     let ContactLine { row: _, outcome, prisoner_number, staff_id, name, contact_type, reason } = line;
     // Twice in the list.
     if reason.is_some() {
@@ -219,22 +221,22 @@ fn contact_finding(line: ContactLine) -> Option<Finding> {
     let (kind, ledger, estate, why) = match outcome {
         "would-confirm-removed" => {
             let why = "record it with `import nomis-contacts --complete`";
-            (FindingKind::ContactGone, contact, "gone from NOMIS".to_owned(), why)
+            (DiscrepancyKind::ContactGone, contact, "gone from NOMIS".to_owned(), why)
         }
         "already-recorded" => {
             let why = "remove it from NOMIS";
-            (FindingKind::ContactRemains, "known to be there".to_owned(), contact, why)
+            (DiscrepancyKind::ContactRemains, "known to be there".to_owned(), contact, why)
         }
         _ => {
             let why = "remove it from NOMIS, and record it with `import nomis-contacts`";
-            (FindingKind::ContactRemains, "unknown".to_owned(), contact, why)
+            (DiscrepancyKind::ContactRemains, "unknown".to_owned(), contact, why)
         }
     };
-    Some(Finding { number: prisoner_number?, kind, ledger, estate, resolution: Resolution::Leave(why.to_owned()) })
+    Some(Discrepancy { number: prisoner_number?, kind, ledger, estate, resolution: Resolution::Leave(why.to_owned()) })
 }
 
-fn list(findings: Vec<Finding>) -> Vec<(Finding, FindingOutcome)> {
-    let with_outcome = |finding: Finding| {
+fn list(findings: Vec<Discrepancy>) -> Vec<(Discrepancy, DiscrepancyOutcome)> {
+    let with_outcome = |finding: Discrepancy| {
         let outcome = finding.resolution.outcome();
         (finding, outcome)
     };
@@ -247,15 +249,18 @@ async fn apply(
     settings: &ReconcileSettings,
     stores: &Stores,
     compared: &ComparedPrison,
-) -> (Vec<(Finding, FindingOutcome)>, Option<anyhow::Error>) {
+) -> (Vec<(Discrepancy, DiscrepancyOutcome)>, Option<anyhow::Error>) {
     // No command gives a role, so that no recommendation is made.
     let commands = ServiceSettings { clock: Clock::system(), recommendation_policy: RecommendationPolicy::Tier };
     let username = settings.recorded_by.clone().or_else(|| USER.parse().ok());
     let recorded_by = RecordedBy { username, client: CLIENT.to_owned(), auth_source: None };
     let service = Service::new(stores.log.clone(), commands);
     let reconciler = Reconciler::new(service, settings.prison.clone(), recorded_by, compared.is_one_absent);
-    let is_left = |finding: &&Finding| {
-        matches!(finding.kind, FindingKind::ContactRemains | FindingKind::ContactGone | FindingKind::Unreadable)
+    let is_left = |finding: &&Discrepancy| {
+        matches!(
+            finding.kind,
+            DiscrepancyKind::ContactRemains | DiscrepancyKind::ContactGone | DiscrepancyKind::Unreadable
+        )
     };
     let people: BTreeSet<&PrisonerNumber> =
         compared.findings.iter().filter(|finding| !is_left(finding)).map(|finding| &finding.number).collect();

@@ -8,7 +8,7 @@ use domain::identifier::{Crn, PrisonerNumber};
 use futures::{StreamExt as _, stream};
 use hmpps::{
     LookUpClient, LookUpError, LookUpService, LookUps,
-    reconcile::{EstateRecord, Finding, look_up_person, look_up_prison, look_up_probation},
+    reconcile::{Discrepancy, EstateRecord, look_up_person, look_up_prison, look_up_probation},
 };
 use http_api::instant::DateOrInstant;
 use spreadsheets::contacts::ContactRow;
@@ -39,7 +39,7 @@ pub(super) struct EstatePicture {
     has_probation: bool,
     look_ups: Option<LookUps>,
     /// The answers of services that cannot be read.
-    pub unreadable: Vec<Finding>,
+    pub unreadable: Vec<Discrepancy>,
 }
 
 impl EstatePicture {
@@ -107,7 +107,7 @@ impl EstatePicture {
     }
 
     fn leave_out(&mut self, number: PrisonerNumber, fault: &LookUpError) {
-        self.unreadable.push(Finding::unreadable(number, fault.to_string()));
+        self.unreadable.push(Discrepancy::unreadable(number, fault.to_string()));
     }
 
     /// Adds who is at the prison, and where those are whom the ledger has there: from prisoner

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use domain::{identifier::PrisonCode, london, text::Visible};
-use hmpps::reconcile::{Finding, FindingOutcome, Remedy, Resolution};
+use hmpps::reconcile::{Discrepancy, DiscrepancyOutcome, Remedy, Resolution};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,20 +20,20 @@ pub(super) struct ReconciliationReport {
     /// Whether what is safe was to be recorded.
     pub applied: bool,
     /// The differences.
-    pub outcomes: Vec<(Finding, FindingOutcome)>,
+    pub outcomes: Vec<(Discrepancy, DiscrepancyOutcome)>,
 }
 
 impl ReconciliationReport {
     /// Whether there are differences that nothing has closed.
     pub fn differs(&self) -> bool {
-        let is_open = |outcome: &FindingOutcome| match outcome {
-            FindingOutcome::WouldRecord | FindingOutcome::Left(_) => true,
-            FindingOutcome::Recorded | FindingOutcome::RecordedBefore => false,
+        let is_open = |outcome: &DiscrepancyOutcome| match outcome {
+            DiscrepancyOutcome::WouldRecord | DiscrepancyOutcome::Left(_) => true,
+            DiscrepancyOutcome::Recorded | DiscrepancyOutcome::RecordedBefore => false,
         };
         self.outcomes.iter().any(|(_, outcome)| is_open(outcome))
     }
 
-    fn count(&self, is_counted: impl Fn(&FindingOutcome) -> bool) -> usize {
+    fn count(&self, is_counted: impl Fn(&DiscrepancyOutcome) -> bool) -> usize {
         self.outcomes.iter().filter(|(_, outcome)| is_counted(outcome)).count()
     }
 
@@ -43,16 +43,16 @@ impl ReconciliationReport {
         if self.outcomes.is_empty() {
             return format!("The ledger and the estate agree. {compared}");
         }
-        let left = self.count(|outcome| matches!(outcome, FindingOutcome::Left(_)));
+        let left = self.count(|outcome| matches!(outcome, DiscrepancyOutcome::Left(_)));
         let closed = match self.applied {
             true => {
-                let recorded = self.count(|outcome| *outcome == FindingOutcome::Recorded);
-                let before = self.count(|outcome| *outcome == FindingOutcome::RecordedBefore);
+                let recorded = self.count(|outcome| *outcome == DiscrepancyOutcome::Recorded);
+                let before = self.count(|outcome| *outcome == DiscrepancyOutcome::RecordedBefore);
                 let before = if before > 0 { format!(", {before} recorded by another run") } else { String::new() };
                 format!("{recorded} recorded{before}")
             }
             false => {
-                let safe = self.count(|outcome| *outcome == FindingOutcome::WouldRecord);
+                let safe = self.count(|outcome| *outcome == DiscrepancyOutcome::WouldRecord);
                 format!("{safe} that --apply records")
             }
         };
@@ -85,12 +85,12 @@ fn print_json(report: &ReconciliationReport) -> io::Result<()> {
     out.flush()
 }
 
-fn document(finding: &Finding, outcome: &FindingOutcome) -> Value {
+fn document(finding: &Discrepancy, outcome: &DiscrepancyOutcome) -> Value {
     let remedy = remedy_of(finding);
     let since = remedy.and_then(|remedy| remedy.since);
     let reason = match outcome {
-        FindingOutcome::Left(why) => Some(why),
-        FindingOutcome::Recorded | FindingOutcome::RecordedBefore | FindingOutcome::WouldRecord => None,
+        DiscrepancyOutcome::Left(why) => Some(why),
+        DiscrepancyOutcome::Recorded | DiscrepancyOutcome::RecordedBefore | DiscrepancyOutcome::WouldRecord => None,
     };
     json!({
         "prisonerNumber": finding.number, "difference": finding.kind.word(), "ledger": finding.ledger,
@@ -105,7 +105,7 @@ fn print_table(report: &ReconciliationReport, summary: &str) -> io::Result<()> {
     let mut table = table(&["Prisoner", "Difference", "Ledger", "Estate", "Outcome", "Why, or how"]);
     for (finding, outcome) in &report.outcomes {
         let how = match (outcome, remedy_of(finding)) {
-            (FindingOutcome::Left(why), _) => why.clone(),
+            (DiscrepancyOutcome::Left(why), _) => why.clone(),
             (_, Some(remedy)) => describe_remedy(remedy),
             (_, None) => String::new(),
         };
@@ -125,7 +125,7 @@ fn print_table(report: &ReconciliationReport, summary: &str) -> io::Result<()> {
     out.flush()
 }
 
-fn remedy_of(finding: &Finding) -> Option<&Remedy> {
+fn remedy_of(finding: &Discrepancy) -> Option<&Remedy> {
     match &finding.resolution {
         Resolution::Record(remedy) => Some(remedy),
         Resolution::Leave(_) => None,
