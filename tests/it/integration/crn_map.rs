@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{RECEIVED, com_changed, counted, movement, serve, serve_asking};
+use super::{RECEIVED, com_changed, counted, movement, serve, serve_asking, tier_changed};
 use crate::support::{
     estate::Estate,
     ledger::{Ledger, PRISON, SHAH},
@@ -97,9 +97,14 @@ async fn after_an_unmerge_each_case_is_that_of_the_person_whom_its_record_names(
     // Both have it now. The record says whose it is.
     ledger.wait_for_views().await;
     services.set_record("X222222", Some("B2222BB"), ("Jo", "Bell"), None);
+    services.set_tier("X222222", "A3", "2026-03-03T12:00:00");
     take_in(&estate, &com_changed("X222222")).await;
-    assert!(ledger.state("B2222BB").await.community_manager.is_some());
-    assert!(ledger.state("A1111AA").await.community_manager.is_none());
+    take_in(&estate, &tier_changed("X222222")).await;
+    for (number, tier, has_com) in [("A1111AA", "C1", false), ("B2222BB", "A3", true)] {
+        let state = ledger.state(number).await;
+        let held = state.tier.map(|tier| tier.tier.to_string());
+        assert_eq!((held.as_deref(), state.community_manager.is_some()), (Some(tier), has_com), "{number}");
+    }
     services.set_record("X111111", Some("A1111AA"), ("Ann", "Carr"), None);
     let unmerged = json!({"reactivatedCRN": "X111111", "unmergedCRN": "X222222"});
     take_in(&estate, &in_delius(CASES_UNMERGED, &unmerged, &[("CRN", "X222222")], 4)).await;

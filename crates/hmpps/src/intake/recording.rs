@@ -37,11 +37,8 @@ pub(super) struct MessageCommand {
 
 impl Intake {
     pub(super) async fn record(&self, message_id: Uuid, command: MessageCommand) -> Result<Decision, Outage> {
-        let MessageCommand { number, operation, command, at, is_told } = command;
-        let request_digest = match is_told {
-            true => digest(operation, &number, &(&command, at)),
-            false => digest(operation, &number, &message_id),
-        };
+        let request_digest = digest_of(message_id, &command);
+        let MessageCommand { number, operation, command, at, is_told: _ } = command;
         let request = Request {
             command: Command::Prisoner(number, command),
             command_id: command_id(message_id, operation),
@@ -129,6 +126,15 @@ pub(super) fn command_id(message_id: Uuid, operation: &str) -> CommandId {
     CommandId::of_content(NAMESPACE, &format!("{message_id} {operation}"))
 }
 
+/// The digest by which a command of a message is known again.
+fn digest_of(message_id: Uuid, command: &MessageCommand) -> RequestDigest {
+    let MessageCommand { number, operation, command, at, is_told } = command;
+    match is_told {
+        true => digest(operation, number, &(command, at)),
+        false => digest(operation, number, &message_id),
+    }
+}
+
 fn digest(operation: &str, number: &PrisonerNumber, content: &impl Serialize) -> RequestDigest {
     request_digest(operation, number.as_str(), content).into()
 }
@@ -143,4 +149,32 @@ fn recorded_by() -> RecordedBy {
 
 fn not_later_than_now(at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
     at.map(|at| at.min(Clock::system().now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use domain::{officer::CommunityManager, prisoner};
+
+    use super::*;
+
+    fn com(name: &str, minute: i64, is_told: bool) -> MessageCommand {
+        let manager = CommunityManager { name: name.to_owned(), email: None, team: None, ldu: None };
+        MessageCommand {
+            number: "A1234BC".parse().expect("a number"),
+            operation: "name-community-manager",
+            command: prisoner::Command::AssignCommunityManager(manager),
+            at: Some(DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)),
+            is_told,
+        }
+    }
+
+    /// Two consumers that have a message at once may find different things.
+    #[test]
+    fn a_command_by_a_look_up_is_the_same_whatever_is_found() {
+        let id = Uuid::from_u128(7);
+        let digest = |name, minute, is_told| format!("{:?}", digest_of(id, &com(name, minute, is_told)));
+        assert_eq!(digest("Lee, Sam", 1, false), digest("Shah, Mo", 2, false));
+        assert_ne!(digest("Lee, Sam", 1, true), digest("Lee, Sam", 2, true));
+    }
 }
