@@ -9,19 +9,15 @@
 use std::{
     collections::{BTreeSet, HashMap},
     panic::AssertUnwindSafe,
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use aws_sdk_sqs::types::Message;
 use event_log::{LogError, SharedLog};
-use futures::{
-    FutureExt as _,
-    future::{BoxFuture, join_all},
-};
+use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
-    sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
@@ -34,10 +30,6 @@ use crate::{
     queue::{HIDDEN_FOR, MESSAGES_MAX, Queue, QueueError, WAIT_MAX},
     schema::migrate,
 };
-
-/// Requests for messages beside the one that waits, while the queue fills answers. Each takes 10 to
-/// 20 milliseconds on its way, and brings ten at most.
-const HELPERS: usize = 3;
 
 /// Most messages that are received and not yet deleted. Ten times as many as one answer of SQS has.
 const AT_WORK_MAX: usize = 100;
@@ -65,31 +57,6 @@ pub enum ConsumerStatus {
     Receiving,
     /// It receives nothing for now, and why.
     Waiting(Outage),
-}
-
-/// The state that the requests for messages share.
-struct Reception {
-    room: Arc<Semaphore>,
-    turns: Mutex<Turns>,
-    /// Whether an answer was full, and none empty since: there may be more messages.
-    is_full: watch::Sender<bool>,
-    /// Whether the schema of the parked messages is there.
-    is_prepared: OnceCell<()>,
-    to_delete: mpsc::Sender<Deletion>,
-    told_to_stop: watch::Receiver<bool>,
-}
-
-impl Reception {
-    /// The turns of messages in the order in which they came.
-    fn turns(&self, messages: Vec<Message>) -> Vec<(Message, Turn)> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.forget_finished();
-        messages
-            .into_iter()
-            .map(|message| (people(&message), message))
-            .map(|(people, message)| (message, turns.take(people)))
-            .collect()
-    }
 }
 
 /// A consumer of a queue.
@@ -142,108 +109,55 @@ impl Consumer {
         .boxed()
     }
 
-    /// Receives until `stop`: by one request that waits for messages, and by others beside it while
-    /// answers are full, so that the way to SQS and back bounds nothing. An outage finds one request
-    /// under way where there are few messages: what that brings cannot be taken in.
-    async fn receive_all(self: &Arc<Self>, to_delete: &mpsc::Sender<Deletion>, stop: BoxFuture<'static, ()>) {
+    /// Receives until `stop`, and then waits for the messages at work. One request at a time: several
+    /// would change the order that SQS keeps as far as it can, and a late message may be one that a
+    /// person has to look at.
+    async fn receive_all(self: &Arc<Self>, to_delete: &mpsc::Sender<Deletion>, mut stop: BoxFuture<'static, ()>) {
         let (stopping, told_to_stop) = watch::channel(false);
-        let reception = Reception {
-            room: Arc::new(Semaphore::new(AT_WORK_MAX)),
-            turns: Mutex::default(),
-            is_full: watch::channel(false).0,
-            is_prepared: OnceCell::new(),
-            to_delete: to_delete.clone(),
-            told_to_stop,
-        };
-        let stop = async {
-            stop.await;
-            stopping.send_replace(true);
-        };
-        let helpers = join_all((0..HELPERS).map(|_| self.help_until_told(&reception)));
-        tokio::join!(stop, self.receive_until_told(&reception), helpers);
-    }
-
-    /// Receives until told to stop, and then waits for the messages at work.
-    async fn receive_until_told(self: &Arc<Self>, reception: &Reception) {
-        let mut told_to_stop = reception.told_to_stop.clone();
-        let mut told_to_stop = pin!(told_to_stop.wait_for(|is_told| *is_told));
+        let room = Arc::new(Semaphore::new(AT_WORK_MAX));
         let mut at_work = JoinSet::new();
+        let mut turns = Turns::default();
         let mut pause = RETRY_PAUSE_MIN;
+        let mut is_prepared = false;
         loop {
-            // The first answer after a pause comes at once, so that its end is seen.
-            let is_receiving = *self.status.borrow() == ConsumerStatus::Receiving;
-            let wait = if is_receiving { WAIT_MAX } else { Duration::ZERO };
             let received = tokio::select! {
-                _ = &mut told_to_stop => break,
-                received = self.receive(reception, wait) => received,
+                () = &mut stop => break,
+                received = self.receive(&room, &mut is_prepared) => received,
             };
+            while at_work.try_join_next().is_some() {}
             match received {
-                Ok((messages, room)) => {
+                Ok((messages, mut room)) => {
                     pause = RETRY_PAUSE_MIN;
                     // A message that was under way when an outage began does not end it.
                     if *self.retried.borrow() == 0 {
                         self.set_status(ConsumerStatus::Receiving);
                     }
-                    self.begin_work(reception, messages, room, &mut at_work);
+                    turns.forget_finished();
+                    for message in messages {
+                        let permit = room.split(1);
+                        let turn = turns.take(people(&message));
+                        let (consumer, to_delete, told) = (Arc::clone(self), to_delete.clone(), told_to_stop.clone());
+                        at_work.spawn(async move {
+                            let _permit = permit;
+                            let working = consumer.work(message, turn, &to_delete, told);
+                            if AssertUnwindSafe(working).catch_unwind().await.is_err() {
+                                // Its message shows again, and another try may be luckier.
+                                tracing::error!("the work on a message ended with a bug: the panic before this line");
+                            }
+                        });
+                    }
                 }
                 Err(outage) => {
                     self.set_status(ConsumerStatus::Waiting(outage));
                     tokio::select! {
-                        _ = &mut told_to_stop => break,
+                        () = &mut stop => break,
                         () = sleep(pause) => pause = (pause * 2).min(RETRY_PAUSE_MAX),
                     }
                 }
             }
         }
+        stopping.send_replace(true);
         while at_work.join_next().await.is_some() {}
-    }
-
-    /// Receives beside, while answers are full, until told to stop.
-    async fn help_until_told(self: &Arc<Self>, reception: &Reception) {
-        let mut told_to_stop = reception.told_to_stop.clone();
-        let mut told_to_stop = pin!(told_to_stop.wait_for(|is_told| *is_told));
-        let mut at_work = JoinSet::new();
-        loop {
-            let received = async {
-                // The sender lives as long as this.
-                let _ = reception.is_full.subscribe().wait_for(|is_full| *is_full).await;
-                self.receive(reception, Duration::ZERO).await
-            };
-            let received = tokio::select! {
-                _ = &mut told_to_stop => break,
-                received = received => received,
-            };
-            match received {
-                Ok((messages, room)) => self.begin_work(reception, messages, room, &mut at_work),
-                // The request that waits for messages meets the outage, too, and says so.
-                Err(_) => drop(reception.is_full.send_replace(false)),
-            }
-        }
-        while at_work.join_next().await.is_some() {}
-    }
-
-    /// Begins the work on messages, each with a part of the room.
-    fn begin_work(
-        self: &Arc<Self>,
-        reception: &Reception,
-        messages: Vec<Message>,
-        mut room: OwnedSemaphorePermit,
-        at_work: &mut JoinSet<()>,
-    ) {
-        while at_work.try_join_next().is_some() {}
-        for (message, turn) in reception.turns(messages) {
-            let permit = room.split(1);
-            let (consumer, to_delete) = (Arc::clone(self), reception.to_delete.clone());
-            let told_to_stop = reception.told_to_stop.clone();
-            at_work.spawn(async move {
-                let _permit = permit;
-                let working = consumer.work(message, turn, &to_delete, told_to_stop);
-                if AssertUnwindSafe(working).catch_unwind().await.is_err() {
-                    // The message shows again, and another try may be luckier.
-                    tracing::error!("the work on a message ended with a bug: the panic before this line");
-                }
-            });
-        }
     }
 
     /// Counts messages for ever. Those who look at the counts need not wait for SQS.
@@ -271,28 +185,27 @@ impl Consumer {
         }
     }
 
-    /// Waits for messages and receives some, once there is room for them and the ledger can take
-    /// them in. Answers the room with them.
+    /// Receives messages, once there is room for them and the ledger can take them in. Answers the
+    /// room with them.
     async fn receive(
         &self,
-        reception: &Reception,
-        wait: Duration,
+        room: &Arc<Semaphore>,
+        is_prepared: &mut bool,
     ) -> Result<(Vec<Message>, OwnedSemaphorePermit), Outage> {
         // Room for a whole answer first, so that no message waits here unseen.
-        let room = Arc::clone(&reception.room).acquire_many_owned(MESSAGES_MAX.unsigned_abs()).await;
+        let room = Arc::clone(room).acquire_many_owned(MESSAGES_MAX.unsigned_abs()).await;
         let room = room.expect("the semaphore is never closed");
         // Stores that can be read may take nothing: a message that is tried again says so.
         let _ = self.retried.subscribe().wait_for(|messages| *messages == 0).await;
-        reception.is_prepared.get_or_try_init(|| migrate(self.intake.parked().database())).await?;
-        self.check_stores().await?;
-        let messages = self.queue.queue.receive(wait).await?;
-        match messages.len() {
-            0 => drop(reception.is_full.send_replace(false)),
-            count if count >= MESSAGES_MAX.unsigned_abs() as usize => drop(reception.is_full.send_replace(true)),
-            // SQS may give fewer than it has.
-            _ => {}
+        if !*is_prepared {
+            migrate(self.intake.parked().database()).await?;
+            *is_prepared = true;
         }
-        Ok((messages, room))
+        self.check_stores().await?;
+        // The first answer after a pause comes at once, so that its end is seen.
+        let is_receiving = *self.status.borrow() == ConsumerStatus::Receiving;
+        let wait = if is_receiving { WAIT_MAX } else { Duration::ZERO };
+        Ok((self.queue.queue.receive(wait).await?, room))
     }
 
     /// Whether what is received now could be recorded or parked, as far as reading tells.

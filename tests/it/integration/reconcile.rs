@@ -178,8 +178,9 @@ async fn each_kind_of_difference_is_found_and_closed_once_where_it_is_safe() {
         "SELECT count(*) FROM access.entry WHERE operation = 'integration reconcile' AND prisoners @> '{A1117AA}'";
     let shown: i64 = sqlx::query_scalar(sql).fetch_one(&ledger.database.pool).await.expect("count entries");
     assert!(shown >= 3, "the number that was merged is in the access log");
-    let prisoners =
-        prison.movements(&["A1113AA,Bo,MDI,,,,,,", "A1118AA,New,LEI,ADM,2026-03-06T15:30:00,2026-03-06,2026-03-06,,"]);
+    let mut rows = vec!["A1113AA,Bo,MDI,,,,,,", "A1118AA,New,LEI,ADM,2026-03-06T15:30:00,2026-03-06,2026-03-06,,"];
+    rows.extend(["A1114AA,Lou,LEI,,,,,,", "A1115AA,Max,LEI,,,,,,", "A1116AA,Bo,LEI,,,,,,", "A1117AA,Kit,LEI,,,,,,"]);
+    let prisoners = prison.movements(&rows);
     let found = ["--prisoners", &prisoners, "--apply", "--taken-at", &now];
     prison.reconcile(&found).await;
     assert_eq!(prison.reconciled("A1118AA").await, ["Received 2026-03-06T15:30:00+00:00"]);

@@ -168,8 +168,7 @@ async fn an_entry_just_after_midnight_tells_the_handover_of_the_day_once() {
 
     // One removes the handover of this day, which is not yet told, and one leaves it.
     set(&clock, "2026-04-16T23:01:00Z");
-    // Since before the days that were missed, on which the views have nothing of the case then.
-    let late = probation_since("2026-04-14T12:00:00Z");
+    let late = probation_since("2026-04-16T12:00:00Z");
     record(&ledger, "PUT /prisoners/A1111AA/responsibility-override", late).await;
     let tier = json!({"tier": "B1", "source": "DELIUS", "prison": PRISON, "effectiveAt": "2026-04-16T23:00:30Z"});
     record(&ledger, "POST /prisoners/A2222BB/tier", tier).await;
