@@ -1,11 +1,13 @@
 //! The settings of look-ups: which other services of HMPPS are asked what a message does not say.
 
+use std::fmt;
+
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use hmpps::{ClientCredentials, LookUpAddresses, LookUpClient, LookUps, TierVersion};
 
 /// Which services are asked, and with whose token. An empty value counts as none.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Clone, Default, Args)]
 pub struct LookUpSettings {
     /// Where the ledger gets its own token for look-ups: the address of HMPPS Auth, which ends in
     /// /auth
@@ -37,11 +39,23 @@ pub struct LookUpSettings {
 enum TierVersionSetting {
     /// That of the link in each message
     #[default]
+    #[value(alias = "")]
     Link,
     /// A to D with a change level
     V2,
     /// A to G
     V3,
+}
+
+impl fmt::Debug for LookUpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LookUpSettings")
+            .field("hmpps_auth_url", &self.hmpps_auth_url)
+            .field("tier_api_url", &self.tier_api_url)
+            .field("manage_pom_cases_and_delius_api_url", &self.manage_pom_cases_and_delius_api_url)
+            .field("prisoner_search_api_url", &self.prisoner_search_api_url)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LookUpSettings {
@@ -51,15 +65,15 @@ impl LookUpSettings {
     /// An address is not one to which a token may be sent, or there is no way to get a token.
     pub fn open(&self) -> anyhow::Result<Option<LookUps>> {
         let [tiers, case_records, prisoner_search] = [
-            given(self.tier_api_url.as_ref()),
-            given(self.manage_pom_cases_and_delius_api_url.as_ref()),
-            given(self.prisoner_search_api_url.as_ref()),
+            read_setting(self.tier_api_url.as_ref()),
+            read_setting(self.manage_pom_cases_and_delius_api_url.as_ref()),
+            read_setting(self.prisoner_search_api_url.as_ref()),
         ];
         if tiers.is_none() && case_records.is_none() && prisoner_search.is_none() {
             return Ok(None);
         }
         let needed = |setting: &Option<String>, flag: &str| {
-            given(setting.as_ref()).with_context(|| format!("look-ups need a token of the ledger: add {flag}"))
+            read_setting(setting.as_ref()).with_context(|| format!("look-ups need a token of the ledger: add {flag}"))
         };
         let addresses = LookUpAddresses {
             sign_on: needed(&self.hmpps_auth_url, "--hmpps-auth-url")?,
@@ -81,7 +95,7 @@ impl LookUpSettings {
     }
 }
 
-fn given(setting: Option<&String>) -> Option<String> {
+fn read_setting(setting: Option<&String>) -> Option<String> {
     setting.map(|text| text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
@@ -104,6 +118,7 @@ mod tests {
             ..with_service.clone()
         };
         assert!(complete.open().expect("look-ups").is_some());
+        assert!(!format!("{complete:?}").contains("\"secret\""), "{complete:?}");
         for (settings, flag) in [
             (with_service, "--hmpps-auth-url"),
             (LookUpSettings { system_client_id: None, ..complete.clone() }, "--system-client-id"),

@@ -42,10 +42,15 @@ pub(super) struct TokenSource {
     kept: Mutex<Option<KeptToken>>,
 }
 
-#[derive(Debug)]
 struct KeptToken {
     token: Arc<str>,
     ends: Instant,
+}
+
+impl fmt::Debug for KeptToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptToken").field("ends", &self.ends).finish_non_exhaustive()
+    }
 }
 
 #[derive(Deserialize)]
@@ -94,23 +99,45 @@ impl TokenSource {
         let response = http.execute(request).await?;
         match response.status() {
             StatusCode::OK => {}
-            // A setting of the ledger is wrong, whatever message asks.
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => {
-                let status = response.status().as_u16();
-                return Err(TryError::Unavailable(format!("gives no token: status {status}")));
-            }
-            status => return Err(TryError::of_status(status)),
+            status => return Err(of_no_message(TryError::of_status(status))),
         }
-        let answer: TokenAnswer = read_answer(response).await.map_err(|error| match error {
-            // No message is at fault.
-            TryError::Unusable(problem) => TryError::Unavailable(problem),
-            error => error,
-        })?;
+        let answer: TokenAnswer = read_answer(response).await.map_err(of_no_message)?;
         let counts = answer.expires_in.map_or(KEPT_BY_DEFAULT, Duration::from_secs).saturating_sub(MARGIN);
         let ends = Instant::now() + counts.min(KEPT_MAX);
         Ok(KeptToken { token: answer.access_token.into(), ends })
     }
 }
 
+/// The failure of the sign-on, for which no message is at fault: a setting of the ledger is wrong,
+/// or the sign-on is.
+fn of_no_message(error: TryError) -> TryError {
+    match error {
+        TryError::Unusable(problem) => TryError::Unavailable(problem),
+        error => error,
+    }
+}
+
 /// How long a token counts at most, whatever the sign-on says: a sum with an instant has an end.
 const KEPT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_of_tokens_shows_neither_a_token_nor_the_secret() {
+        let credentials = ClientCredentials { id: "ledger".to_owned(), secret: "a-secret".to_owned() };
+        let source = TokenSource::new("https://sign-in.example/auth".parse().expect("a URL"), credentials);
+        let kept = Some(KeptToken { token: "a-token".into(), ends: Instant::now() });
+        let shown = format!("{:?}", TokenSource { kept: Mutex::new(kept), ..source });
+        assert!(!shown.contains("a-token") && !shown.contains("a-secret"), "{shown}");
+    }
+
+    #[test]
+    fn no_status_of_the_sign_on_is_the_fault_of_a_message() {
+        for status in [400, 404, 405, 410, 422] {
+            let error = of_no_message(TryError::of_status(StatusCode::from_u16(status).expect("a status")));
+            assert!(matches!(error, TryError::Unavailable(_)), "{status} {error:?}");
+        }
+    }
+}
