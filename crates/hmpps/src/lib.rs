@@ -52,8 +52,8 @@ pub use dead_letters::{QueueState, WatchedQueue};
 pub use http::{openapi, router};
 pub use intake::Intake;
 pub use lookup::{
-    CaseRecord, ClientCredentials, LookUpAddresses, LookUpClient, LookUpError, LookUpService, LookUps, PrisonerRecord,
-    TierRecord, TierVersion,
+    Absence, CaseRecord, ClientCredentials, LookUpAddresses, LookUpClient, LookUpError, LookUpService, LookUps,
+    PrisonerRecord, RecordedRosh, TierRecord, TierVersion, ToldDate,
 };
 pub use notification::{
     Deletion, DeletionReason, DeliusFact, Fact, Movement, Notification, PrisonerUpdate, READ_TYPES, Unreadable,

@@ -17,6 +17,10 @@ pub enum Outage {
     /// The database of the parked messages fails; the SQLSTATE, or the kind of the error.
     #[error("the database of the parked messages fails: {0}")]
     Database(String),
+    /// The views, which are asked whose case a CRN is, fail; the SQLSTATE, or the kind of the
+    /// error.
+    #[error("the views fail, or may not be read: {0}")]
+    Views(String),
     /// The schema of the parked messages is not as this program knows it.
     #[error("the schema `integration` is not prepared: run `allocation-ledger prepare`")]
     Unprepared,
@@ -43,6 +47,16 @@ impl From<sqlx::Error> for Outage {
             _ => "no answer that can be used",
         };
         Self::Database(code.unwrap_or_else(|| kind().to_owned()))
+    }
+}
+
+impl Outage {
+    /// That of the views, by the error of a question to them.
+    pub(crate) fn of_views(error: sqlx::Error) -> Self {
+        match error.into() {
+            Self::Database(code) => Self::Views(code),
+            outage => outage,
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! SQS keeps no order. A release of an unknown person says nothing, until the reception that came
 //! before it is heard of; so does an arrival at the prison that holds the case, until the departure
 //! from there is. Such messages are kept for as long as a message may be late. They are decided
-//! again after each fact that is recorded of the person and is earlier, and from time to time: the
-//! person may be known by now without a message.
+//! again after each fact that is recorded of the person, and from time to time: the person may be
+//! known by now without a message.
 
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
@@ -49,15 +49,10 @@ impl PassedMessages {
         Ok(())
     }
 
-    /// The kept messages about a person whose facts are of this time or later, in their order.
-    pub(crate) async fn since(
-        &self,
-        number: &PrisonerNumber,
-        at: DateTime<Utc>,
-    ) -> Result<Vec<PassedMessage>, sqlx::Error> {
-        const SQL: &str = "SELECT id, body FROM integration.passed_message WHERE number = $1 AND occurred_at >= $2
-            ORDER BY occurred_at, id";
-        let finding = sqlx::query_as::<_, (String, Vec<u8>)>(SQL).bind(number.as_str()).bind(at);
+    /// The kept messages about a person, in their order.
+    pub(crate) async fn about(&self, number: &PrisonerNumber) -> Result<Vec<PassedMessage>, sqlx::Error> {
+        const SQL: &str = "SELECT id, body FROM integration.passed_message WHERE number = $1 ORDER BY occurred_at, id";
+        let finding = sqlx::query_as::<_, (String, Vec<u8>)>(SQL).bind(number.as_str());
         let found = within(finding.fetch_all(&self.database)).await?;
         Ok(found.into_iter().map(|(id, body)| PassedMessage::new(id, &body)).collect())
     }

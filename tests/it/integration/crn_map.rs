@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::{RECEIVED, com_changed, counted, movement, serve, serve_asking, tier_changed};
+use super::{RECEIVED, com_changed, counted, movement, notification, serve, serve_asking, tier_changed};
 use crate::support::{
     estate::Estate,
+    eventually,
     ledger::{Ledger, PRISON, SHAH},
     look_up_services::LookUpServices,
 };
 
 const MATCHED: &str = "probation-case.prison-identifier.added";
 const CASES_MERGED: &str = "probation-case.merge.completed";
+const CASE_DELETED: &str = "probation-case.deleted.gdpr";
 const CASES_UNMERGED: &str = "probation-case.unmerge.completed";
 
 /// A message of Delius about a case, on a day of March 2026.
@@ -65,6 +67,22 @@ async fn a_match_of_delius_and_a_merge_of_cases_change_the_map_alone() {
     assert_eq!(domain::prisoner::State { crn: None, ..after }, before);
     take_in(&estate, &cases_merged("X777777", "X888888", 5)).await;
     assert_eq!(counted(&ledger, CASES_MERGED, "unknown-person").await, 1);
+    assert_none_parked(&ledger).await;
+}
+
+/// Both come before their person, and wait for that one. The newer one has the smaller id.
+#[tokio::test]
+async fn of_two_matches_from_before_the_case_the_newer_counts() {
+    let Some(estate) = Estate::start().await else { return };
+    let ledger = serve(&estate).await;
+    for (id, crn, day) in [(1, "X222222", 2), (2, "X111111", 1)] {
+        let id = format!("63ba0b4b-0000-4000-8000-{id:012}");
+        estate.send(&notification(&id, &matched(crn, "A1111AA", day))).await;
+        estate.wait_until_taken_in().await;
+    }
+    take_in(&estate, &movement(RECEIVED, "A1111AA", PRISON, "NEW_ADMISSION", 3)).await;
+    assert_eq!(ledger.types("A1111AA").await, ["Received", "CrnRecorded", "CrnRecorded"]);
+    assert_eq!(crn_of(&ledger, "A1111AA").await.as_deref(), Some("X222222"));
     assert_none_parked(&ledger).await;
 }
 
@@ -130,4 +148,28 @@ async fn an_unmerge_that_nothing_explains_waits_for_a_person() {
     let waiting = parked.as_array().expect("a list");
     assert_eq!((waiting.len(), &waiting[0]["reason"]), (1, &json!("NEEDS_DECISION")), "{parked}");
     assert_eq!(counted(&ledger, CASES_UNMERGED, "unknown-person").await, 1);
+}
+
+/// The second message of two comes first, and a case is deleted before anybody is known to have it.
+#[tokio::test]
+async fn a_merge_or_a_deletion_of_a_case_that_nobody_has_yet_is_decided_on_again() {
+    let Some(estate) = Estate::start().await else { return };
+    let ledger = serve(&estate).await;
+    ledger.case("A1111AA", SHAH).await;
+    take_in(&estate, &cases_merged("X222222", "X333333", 5)).await;
+    let deleted = in_delius(CASE_DELETED, &json!({}), &[("CRN", "X444444")], 6);
+    take_in(&estate, &deleted).await;
+    assert_eq!(counted(&ledger, CASES_MERGED, "unknown-person").await, 1);
+    take_in(&estate, &matched("X111111", "A1111AA", 2)).await;
+    ledger.wait_for_views().await;
+    take_in(&estate, &cases_merged("X111111", "X222222", 4)).await;
+    let has_third = async || (crn_of(&ledger, "A1111AA").await.as_deref() == Some("X333333")).then_some(());
+    eventually("the merge that came first", has_third).await;
+    assert_none_parked(&ledger).await;
+    take_in(&estate, &matched("X444444", "A1111AA", 7)).await;
+    let is_parked = async || {
+        let parked = ledger.client().get("/integration/parked?reason=DELETION").await.body;
+        (parked.as_array().map(Vec::len) == Some(1)).then_some(())
+    };
+    eventually("the deletion waits for a person", is_parked).await;
 }

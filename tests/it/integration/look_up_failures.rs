@@ -3,12 +3,15 @@
 
 use serde_json::{Value, json};
 
-use super::{COM_CHANGED, RECEIVED, TIER_CHANGED, com_changed, counted, movement, serve_asking, tier_changed_at};
+use super::{
+    COM_CHANGED, RECEIVED, TIER_CHANGED, com_changed, counted, movement, serve_asking, tier_changed, tier_changed_at,
+};
 use crate::support::{
     estate::Estate,
     eventually,
-    ledger::{Ledger, PRISON, SHAH},
+    ledger::{Ledger, PRISON, SHAH, assert_recorded},
     look_up_services::{Behaviour, LookUpServices},
+    run,
 };
 
 async fn wait_for_state(ledger: &Ledger, state: &str) -> Value {
@@ -74,6 +77,13 @@ async fn while_a_service_fails_messages_wait_and_go_on_by_themselves() {
         ),
         (Behaviour::Failing(403), ("Cole", "a look-up fails: manage-pom-cases-and-delius answers with the status 403")),
         (Behaviour::Hanging, ("Dow", "a look-up fails: manage-pom-cases-and-delius does not answer in time")),
+        (
+            Behaviour::Elsewhere,
+            (
+                "Elm",
+                "a look-up fails: manage-pom-cases-and-delius answers with the status 404 to a path that it should know",
+            ),
+        ),
     ] {
         check_outage(&ledger, &estate, &services, (behave(behaviour), well()), expected).await;
     }
@@ -117,8 +127,77 @@ async fn an_answer_that_makes_no_sense_parks_its_message_and_the_others_go_on() 
     let id = waiting[0]["id"].as_str().expect("an id");
     let retried = ledger.client().post(&format!("/integration/parked/{id}/retry"), &json!({})).await;
     assert_eq!(retried.body["outcome"], "RECORDED", "{}", retried.text);
-    assert_eq!(ledger.types("A1111AA").await, ["TierAssigned", "AllocationMade", "CommunityManagerAssigned"]);
+    let types = ledger.types("A1111AA").await;
+    assert_eq!(types, ["TierAssigned", "AllocationMade", "CrnRecorded", "CommunityManagerAssigned"]);
     assert_eq!(estate.given_up().await, 0);
+}
+
+#[tokio::test]
+async fn a_first_tier_is_recorded_though_the_rest_of_the_record_makes_no_sense() {
+    let Some(estate) = Estate::start().await else { return };
+    let services = LookUpServices::serve().await;
+    let ledger = serve_asking(&estate, &services).await;
+    let tier = json!({"tier": "C1", "source": "MANUAL", "crn": "X111111", "prison": PRISON,
+        "effectiveAt": "2026-01-05T09:00:00Z"});
+    assert_recorded(&ledger.client().post("/prisoners/A1111AA/tier", &tier).await);
+    ledger.wait_for_views().await;
+    services.set_tier("X111111", "B1", "2026-03-01T10:30:00");
+    // The record of another case.
+    services.set_record_at("X111111", "X999999");
+    estate.publish(&tier_changed("X111111")).await;
+    estate.wait_until_taken_in().await;
+    assert_eq!(ledger.types("A1111AA").await, ["TierAssigned"; 2]);
+    let parked = ledger.client().get("/integration/parked").await.body;
+    assert_eq!(parked[0]["reason"], "UNREADABLE", "{parked}");
+}
+
+/// The services are well, but for one record. The messages of all others go on.
+#[tokio::test]
+async fn a_record_at_which_a_service_fails_parks_its_message_and_the_others_go_on() {
+    let Some(estate) = Estate::start().await else { return };
+    let services = LookUpServices::serve().await;
+    let ledger = serve_with_case(&estate, &services).await;
+    services.fail_at("/delius/case-records/X111111", 503);
+    estate.publish(&com_changed("X111111")).await;
+    wait_for_state(&ledger, "waiting").await;
+    estate.publish(&movement(RECEIVED, "B2222BB", PRISON, "NEW_ADMISSION", 2)).await;
+    estate.wait_until_taken_in().await;
+    assert_eq!(ledger.types("B2222BB").await, ["Received"]);
+    let parked = ledger.client().get("/integration/parked").await.body;
+    let waiting = parked.as_array().expect("a list");
+    assert_eq!((waiting.len(), &waiting[0]["reason"]), (1, &json!("FAILED")), "{parked}");
+    assert_eq!(estate.given_up().await, 0);
+}
+
+#[tokio::test]
+async fn a_case_that_the_ledger_knows_and_a_service_does_not_waits_for_a_person() {
+    let Some(estate) = Estate::start().await else { return };
+    let services = LookUpServices::serve().await;
+    let ledger = serve_asking(&estate, &services).await;
+    ledger.case("A1111AA", SHAH).await;
+    services.set_record("X111111", Some("A1111AA"), ("Jo", "Bell"), None);
+    estate.publish(&tier_changed("X111111")).await;
+    estate.wait_until_taken_in().await;
+    let parked = ledger.client().get("/integration/parked").await.body;
+    assert_eq!(parked[0]["reason"], "NEEDS_DECISION", "{parked}");
+}
+
+/// The shell of an operator has no addresses. Nothing is decided by that.
+#[tokio::test]
+async fn a_message_that_waits_goes_on_waiting_where_its_service_is_not_configured() {
+    let Some(estate) = Estate::start().await else { return };
+    let services = LookUpServices::serve().await;
+    let ledger = serve_with_case(&estate, &services).await;
+    services.behave(Behaviour::TalkingNonsense);
+    estate.publish(&com_changed("X111111")).await;
+    estate.wait_until_taken_in().await;
+    let parked = ledger.client().get("/integration/parked").await.body;
+    let id = parked[0]["id"].as_str().expect("an id");
+    let stores = ledger.database.arguments();
+    let arguments = [&["integration", "retry", id].map(str::to_owned)[..], &stores].concat();
+    let ran = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(!ran.status.success() && ran.stderr.contains("MANAGE_POM_CASES_AND_DELIUS_API_URL"), "{}", ran.stderr);
+    assert_eq!(ledger.client().get("/integration/parked").await.body, parked);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use super::{
 use crate::support::{
     Program,
     estate::{Estate, QUEUE},
+    eventually,
     ledger::{Ledger, PRISON, SHAH, assert_recorded},
     look_up_services::LookUpServices,
 };
@@ -120,6 +121,7 @@ async fn a_com_is_named_replaced_and_removed_as_delius_has_it() {
     let expected = [
         "TierAssigned",
         "AllocationMade",
+        "CrnRecorded",
         "CommunityManagerAssigned",
         "CommunityManagerAssigned",
         "TierAssigned",
@@ -157,6 +159,8 @@ async fn a_message_about_a_case_in_delius_that_comes_many_times_to_two_consumers
     estate.wait_until_taken_in().await;
     for number in ["A1111AA", "A2222BB"] {
         let mut types = ledger.types(number).await.split_off(2);
+        // The CRN comes with the tier, or before it with the COM.
+        types.retain(|name| *name != "CrnRecorded");
         types.sort_unstable();
         assert_eq!(types, ["CommunityManagerAssigned", "TierAssigned"], "{number}");
     }
@@ -195,5 +199,44 @@ async fn a_case_in_delius_goes_on_under_the_number_that_survived_a_merge() {
     services.set_record("X222222", Some("B2222BB"), ("Jo", "Bell"), None);
     take_in(&estate, &com_changed("X222222")).await;
     assert_eq!(com_of(&ledger, "A1111AA").await.as_deref(), Some("Bell, Jo"));
+    assert_none_parked(&ledger).await;
+}
+
+/// The risk of serious harm is recorded with the tier that the case has. Another tier is recorded
+/// while the message is at work, whose command waits behind it.
+#[tokio::test]
+async fn a_tier_that_comes_between_is_not_taken_back_by_a_risk_that_was_looked_up() {
+    let Some(estate) = Estate::start().await else { return };
+    let services = LookUpServices::serve().await;
+    let ledger = serve_asking(&estate, &services).await;
+    case_with_crn(&ledger, "A1111AA", "X111111").await;
+    services.set_record("X111111", Some("A1111AA"), ("Jo", "Bell"), None);
+    take_in(&estate, &com_changed("X111111")).await;
+    services.set_record("X111111", Some("A1111AA"), ("Jo", "Bell"), Some("HIGH"));
+    let mut lock = ledger.database.pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT FROM log.head FOR UPDATE").execute(&mut *lock).await.expect("hold the log");
+    let client = ledger.client().clone();
+    let tier = json!({"tier": "A3", "source": "MANUAL", "crn": "X111111", "prison": PRISON,
+        "effectiveAt": "2026-03-02T09:00:00Z"});
+    let assigning = tokio::spawn(async move { client.post("/prisoners/A1111AA/tier", &tier).await });
+    let is_waiting = async || {
+        let sql = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+            WHERE NOT granted AND datname = current_database()";
+        let count = sqlx::query_scalar::<_, i64>(sql).fetch_one(&ledger.database.pool).await.expect("count waits");
+        (count == 1).then_some(())
+    };
+    eventually("the tier is being appended", is_waiting).await;
+    let asked = services.requests().len();
+    estate.publish(&com_changed("X111111")).await;
+    eventually("the record is asked for", async || (services.requests().len() > asked).then_some(())).await;
+    // The answer is read in less time than these take.
+    for _ in 0..3 {
+        assert_eq!(ledger.client().get("/health").await.status, 200);
+    }
+    lock.rollback().await.expect("let the log go");
+    assert_recorded(&assigning.await.expect("an answer"));
+    estate.wait_until_taken_in().await;
+    let tier = ledger.state("A1111AA").await.tier.expect("a tier");
+    assert_eq!((tier.tier.to_string().as_str(), tier.rosh_level.map(|level| level.word())), ("A3", Some("HIGH")));
     assert_none_parked(&ledger).await;
 }

@@ -85,7 +85,7 @@ async fn answer(State(services): State<EstateServices>, request: Request) -> (St
     }
     match services.answers.lock().expect("a lock").get(path) {
         Some(answer) => (StatusCode::OK, Json(answer.clone())),
-        None => (StatusCode::NOT_FOUND, Json(Value::Null)),
+        None => (StatusCode::NOT_FOUND, Json(json!({"status": 404}))),
     }
 }
 

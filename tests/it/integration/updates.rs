@@ -1,7 +1,7 @@
 //! Updates of prisoner search: they say in which respects a person's record has changed, and the
 //! record says how.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use command::Clock;
 use serde_json::{Value, json};
 
@@ -32,6 +32,22 @@ async fn take_in(estate: &Estate, message: &Value) {
     estate.publish(message).await;
     estate.wait_until_taken_in().await;
     assert_eq!(estate.given_up().await, 0);
+}
+
+/// The reasons of the messages that wait.
+async fn parked(ledger: &Ledger) -> Vec<Value> {
+    let parked = ledger.client().get("/integration/parked").await.body;
+    parked.as_array().expect("a list").iter().map(|message| message["reason"].clone()).collect()
+}
+
+/// Has time pass for the messages about a person that were passed over.
+async fn age_passed(ledger: &Ledger, number: &str) {
+    let aged = format!(
+        r"UPDATE integration.passed_message
+        SET body = convert_to(regexp_replace(convert_from(body, 'UTF8'), '20\d\d-\d\d-\d\dT', '2026-03-01T'), 'UTF8')
+        WHERE number = '{number}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(aged)).execute(&ledger.database.pool).await.expect("let time pass");
 }
 
 async fn assert_none_parked(ledger: &Ledger) {
@@ -76,10 +92,7 @@ async fn the_message_of_a_release_is_waited_for_before_an_update_is_one() {
     assert_eq!(released.len(), 3);
     assert_eq!(released[2].entry.effective_at.to_rfc3339(), "2026-03-09T09:00:00.013138+00:00");
     // Of the other person no release is heard of, and time passes.
-    let aged = r"UPDATE integration.passed_message
-        SET body = convert_to(regexp_replace(convert_from(body, 'UTF8'), '20\d\d-\d\d-\d\dT', '2026-03-01T'), 'UTF8')
-        WHERE number = 'A2222BB'";
-    sqlx::raw_sql(aged).execute(&ledger.database.pool).await.expect("let time pass");
+    age_passed(&ledger, "A2222BB").await;
     let is_released = async || (ledger.types("A2222BB").await.len() == 3).then_some(());
     eventually("the release", is_released).await;
     assert!(ledger.state("A2222BB").await.left_at.is_some());
@@ -117,4 +130,67 @@ async fn a_legal_status_without_poms_ends_the_roles_and_a_new_sentence_the_plan(
     assert_eq!(ledger.types("A2222BB").await, ["TierAssigned", "AllocationMade", "Deallocated"]);
     assert!(ledger.state("A2222BB").await.left_at.is_some());
     assert_none_parked(&ledger).await;
+}
+
+/// One at a hospital serves on; of another it is not told.
+#[tokio::test]
+async fn a_person_who_is_out_and_was_not_released_keeps_the_roles() {
+    let Some(estate) = Estate::start().await else { return };
+    let services = LookUpServices::serve().await;
+    let ledger = serve_asking(&estate, &services).await;
+    for (number, members, expected) in [
+        ("A1111AA", json!({"lastMovementReasonCode": "HP"}), 0),
+        ("A2222BB", json!({"restrictedPatient": true}), 0),
+        ("A3333CC", json!({"lastMovementTypeCode": "TAP"}), 0),
+        ("A4444DD", json!({"lastMovementTypeCode": null}), 1),
+    ] {
+        ledger.case(number, SHAH).await;
+        services.set_prisoner(number, "OUT", "SENTENCED", "2029-01-01");
+        services.set_in_prisoner(number, &members);
+        take_in(&estate, &updated(number, "STATUS", long_ago())).await;
+        assert_eq!(ledger.types(number).await, ["TierAssigned", "AllocationMade"], "{members}");
+        assert_eq!(parked(&ledger).await, vec![json!("NEEDS_DECISION"); expected], "{members}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_of_the_future_and_a_status_with_poms_again_wait_for_a_person() {
+    let Some(estate) = Estate::start().await else { return };
+    let services = LookUpServices::serve().await;
+    let ledger = serve_asking(&estate, &services).await;
+    for number in ["A1111AA", "A2222BB"] {
+        ledger.case(number, SHAH).await;
+    }
+    services.set_prisoner("A1111AA", "OUT", "SENTENCED", "2029-01-01");
+    take_in(&estate, &updated("A1111AA", "STATUS", Clock::system().now() + TimeDelta::days(1))).await;
+    assert_eq!(parked(&ledger).await, ["NEEDS_DECISION"]);
+    services.set_prisoner("A2222BB", PRISON, "REMAND", "2029-06-01");
+    take_in(&estate, &updated("A2222BB", "STATUS", long_ago())).await;
+    take_in(&estate, &updated("A2222BB", "STATUS", long_ago())).await;
+    assert_eq!(parked(&ledger).await.len(), 1, "it is known");
+    services.set_prisoner("A2222BB", PRISON, "SENTENCED", "2029-06-01");
+    take_in(&estate, &updated("A2222BB", "STATUS", long_ago())).await;
+    assert_eq!(parked(&ledger).await, ["NEEDS_DECISION"; 2]);
+}
+
+/// The look-up of the first one fails whenever it is tried.
+#[tokio::test]
+async fn a_kept_message_that_cannot_be_decided_on_keeps_none_from_its_turn() {
+    let Some(estate) = Estate::start().await else { return };
+    let services = LookUpServices::serve().await;
+    let ledger = serve_asking(&estate, &services).await;
+    for number in ["A1111AA", "A2222BB"] {
+        ledger.case(number, SHAH).await;
+        services.set_prisoner(number, "OUT", "SENTENCED", "2029-01-01");
+        take_in(&estate, &updated(number, "STATUS", Clock::system().now())).await;
+    }
+    services.fail_at("/search/prisoner/A1111AA", 503);
+    for number in ["A1111AA", "A2222BB"] {
+        age_passed(&ledger, number).await;
+    }
+    let is_released = async || (ledger.types("A2222BB").await.len() == 3).then_some(());
+    eventually("the release of the second", is_released).await;
+    let log = ledger.program.log();
+    assert!(log.contains("a message that was passed over cannot be decided on for now"), "{log}");
+    assert!(!log.contains("A1111AA"), "{log}");
 }

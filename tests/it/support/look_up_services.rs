@@ -30,6 +30,8 @@ pub struct LookUpServices {
 struct ServicesState {
     answers: HashMap<String, Value>,
     behaviour: Behaviour,
+    /// The status with which each of these paths fails.
+    failing_paths: HashMap<String, u16>,
     gives_tokens: bool,
     /// How many tokens were given, and how many of them have expired.
     tokens: usize,
@@ -50,6 +52,8 @@ pub enum Behaviour {
     Failing(u16),
     /// With another form than theirs.
     TalkingNonsense,
+    /// As a server of another kind: there is nothing of theirs.
+    Elsewhere,
     /// They lead to this address.
     Redirecting(String),
 }
@@ -117,14 +121,36 @@ impl LookUpServices {
     }
 
     /// Sets the record of a person in prisoner search: the prison, the legal status and the
-    /// conditional release date of a sentence that began in 2020.
+    /// conditional release date of a sentence that began in 2020. One who is out was released.
     pub fn set_prisoner(&self, number: &str, prison: &str, legal_status: &str, release: &str) {
         let record = json!({
             "prisonerNumber": number, "bookingId": "1200924", "status": "ACTIVE IN", "inOutStatus": "IN",
             "prisonId": prison, "legalStatus": legal_status, "recall": false, "indeterminateSentence": false,
             "sentenceStartDate": "2020-01-01", "conditionalReleaseDate": release, "firstName": "ROBERT",
+            "lastMovementTypeCode": if prison == "OUT" { "REL" } else { "ADM" }, "lastMovementReasonCode": "CR",
         });
         self.state().answers.insert(format!("/search/prisoner/{number}"), record);
+    }
+
+    /// Answers a question for the record of a case with that of another.
+    pub fn set_record_at(&self, asked: &str, answered: &str) {
+        self.set_record(answered, None, ("Jo", "Bell"), None);
+        let mut state = self.state();
+        let record = state.answers[&format!("/delius/case-records/{answered}")].clone();
+        state.answers.insert(format!("/delius/case-records/{asked}"), record);
+    }
+
+    /// Sets members of the record of a person in prisoner search.
+    pub fn set_in_prisoner(&self, number: &str, members: &Value) {
+        let mut state = self.state();
+        let record = state.answers.get_mut(&format!("/search/prisoner/{number}")).expect("a record");
+        let members = members.as_object().expect("members").clone();
+        record.as_object_mut().expect("a record").extend(members);
+    }
+
+    /// Has one path fail with a status while others are well.
+    pub fn fail_at(&self, path: &str, status: u16) {
+        self.state().failing_paths.insert(path.to_owned(), status);
     }
 
     /// Has all services but the sign-on answer in this way.
@@ -184,12 +210,16 @@ impl ServicesState {
             self.failures_left -= 1;
             return StatusCode::BAD_GATEWAY.into_response();
         }
+        if let Some(status) = self.failing_paths.get(path) {
+            return StatusCode::from_u16(*status).expect("a status").into_response();
+        }
         match &self.behaviour {
             Behaviour::Well | Behaviour::Hanging => match self.answers.get(path) {
                 Some(answer) => Json(answer).into_response(),
                 None => (StatusCode::NOT_FOUND, Json(json!({"status": 404}))).into_response(),
             },
             Behaviour::Failing(status) => StatusCode::from_u16(*status).expect("a status").into_response(),
+            Behaviour::Elsewhere => (StatusCode::NOT_FOUND, "<html>404 Not Found</html>").into_response(),
             Behaviour::TalkingNonsense => Json(json!([{"A1234BC": path}])).into_response(),
             Behaviour::Redirecting(to) => (StatusCode::FOUND, [(header::LOCATION, to.as_str())]).into_response(),
         }

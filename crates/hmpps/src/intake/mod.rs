@@ -4,22 +4,25 @@
 //! to two consumers, records nothing twice.
 
 mod finding;
+mod look_up_failures;
 mod recording;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use command::{Clock, Service};
-use domain::identifier::PrisonerNumber;
 use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use self::recording::{MessageCommand, NAMESPACE, TOLD_OPERATIONS, command_id, failed};
+use self::{
+    look_up_failures::LookUpFailures,
+    recording::{MessageCommand, NAMESPACE, TOLD_OPERATIONS, command_id, failed},
+};
 use crate::{
     inquiry::Inquiry,
-    lookup::LookUps,
+    lookup::{LookUpError, LookUps},
     metrics::IntakeMetrics,
     notification::{Fact, Notification, Unreadable},
     outage::Outage,
@@ -32,6 +35,9 @@ use crate::{
 /// counts as now.
 const AHEAD_MAX: TimeDelta = TimeDelta::minutes(10);
 
+/// After so many messages that cannot be decided on, a sweep ends: there is an outage.
+const SWEEP_FAILURES_MAX: usize = 3;
+
 /// Takes messages in; clones share everything.
 #[derive(Clone)]
 pub struct Intake {
@@ -43,6 +49,7 @@ struct IntakeInner {
     parked: ParkedMessages,
     passed: PassedMessages,
     inquiry: Inquiry,
+    failures: LookUpFailures,
     metrics: IntakeMetrics,
 }
 
@@ -50,9 +57,12 @@ struct IntakeInner {
 enum Decision {
     Done(IntakeOutcome),
     Park(ParkReason, String),
-    /// Passed over, and to be decided again later: the message does not tell by itself of this
-    /// person, whom the ledger does not know, or another message may say it better.
-    Later(PrisonerNumber, PassReason),
+    /// Passed over, and to be decided again later: the message does not tell by itself of the
+    /// person with this number, or of the case with this CRN, and the ledger does not know that
+    /// one, or another message may say it better.
+    Later(String, PassReason),
+    /// Passed over, as the service that would say more is not configured.
+    NotAsked(LookUpError),
 }
 
 impl Intake {
@@ -62,8 +72,8 @@ impl Intake {
     pub fn new(service: Service, parked: ParkedMessages, views: PgPool, look_ups: Option<LookUps>) -> Self {
         let passed = PassedMessages::new(parked.database().clone());
         let inquiry = Inquiry::new(service.clone(), views, look_ups);
-        let metrics = IntakeMetrics::default();
-        Self { inner: Arc::new(IntakeInner { service, parked, passed, inquiry, metrics }) }
+        let (failures, metrics) = (LookUpFailures::default(), IntakeMetrics::default());
+        Self { inner: Arc::new(IntakeInner { service, parked, passed, inquiry, failures, metrics }) }
     }
 
     /// Adds the counts of messages to a registry.
@@ -121,12 +131,17 @@ impl Intake {
         {
             return match claim.is_dismissed {
                 true => Ok(IntakeOutcome::PassedOver(PassReason::Dismissed)),
-                false => self.try_again(claim).await,
+                false => match self.try_again(claim).await {
+                    // It goes on waiting, and keeps no other message from its turn.
+                    Err(Outage::LookUp(LookUpError::NotConfigured { .. })) => Ok(IntakeOutcome::Parked),
+                    taken_in => taken_in,
+                },
             };
         }
         match self.decide_and_follow(read, body).await? {
             Decision::Done(taken_in) => Ok(taken_in),
             Decision::Later(_, why) => Ok(IntakeOutcome::PassedOver(why)),
+            Decision::NotAsked(_) => Ok(IntakeOutcome::PassedOver(PassReason::Irrelevant)),
             Decision::Park(reason, detail) => {
                 let event_type = match read {
                     Ok(notification) => Some(notification.event_type.as_str()),
@@ -142,6 +157,8 @@ impl Intake {
         let taken_in = match self.decide_and_follow(&Notification::read(&claim.body), &claim.body).await? {
             Decision::Done(taken_in) => taken_in,
             Decision::Later(_, why) => IntakeOutcome::PassedOver(why),
+            // Its row stays as it is: another program may have the address.
+            Decision::NotAsked(error) => return Err(error.into()),
             Decision::Park(reason, detail) => {
                 claim.note_try(reason, &detail).await?;
                 return Ok(IntakeOutcome::Parked);
@@ -171,11 +188,11 @@ impl Intake {
                 let numbers = notification.fact.number_texts();
                 return self.keep_passed(notification, body, &numbers, decided).await;
             }
-            Decision::Later(number, _) => {
-                let numbers = [number.to_string()];
+            Decision::Later(key, _) => {
+                let numbers = [key.clone()];
                 return self.keep_passed(notification, body, &numbers, decided).await;
             }
-            Decision::Done(_) | Decision::Park(..) => {}
+            Decision::Done(_) | Decision::Park(..) | Decision::NotAsked(_) => {}
         }
         Ok(decided)
     }
@@ -194,8 +211,8 @@ impl Intake {
         };
         let id = notification.message_id.to_string();
         self.inner.passed.keep(&id, numbers, at, body).await?;
-        if let Decision::Later(number, _) = &decided
-            && !self.is_ripe(&notification.fact, number).await?
+        if let Decision::Later(key, _) = &decided
+            && !self.is_ripe(&notification.fact, key).await?
         {
             return Ok(decided);
         }
@@ -204,35 +221,51 @@ impl Intake {
         if matches!(decided, Decision::Done(IntakeOutcome::Recorded)) {
             self.decide_passed(&notification.fact).await?;
         }
-        if !matches!(decided, Decision::Done(IntakeOutcome::PassedOver(_)) | Decision::Later(..)) {
+        if matches!(decided, Decision::Done(IntakeOutcome::Recorded | IntakeOutcome::Parked) | Decision::Park(..)) {
             self.inner.passed.remove(&id, numbers).await?;
         }
         Ok(decided)
     }
 
     /// Decides again on messages that were passed over, about the next people after a number.
-    /// Answers the last number, or none to begin again. Forgets what is too old to come again.
+    /// Answers the last number, or none to begin again. Forgets what is too old to come again. A
+    /// message that cannot be decided on now keeps none from its turn; after some there is an
+    /// outage.
     pub(crate) async fn sweep(&self, after: &str) -> Result<String, Outage> {
         self.inner.passed.forget_old().await?;
         self.inner.parked.forget_dismissed().await?;
-        let mut last = String::new();
+        let (mut last, mut failures) = (String::new(), 0);
         for (number, passed) in self.inner.passed.about_next(after).await? {
-            if let Some(recorded) = self.decide_again(&number, &passed).await? {
-                self.decide_passed(&recorded).await?;
+            if let Err(outage) = self.decide_again_and_follow(&number, &passed).await {
+                failures += 1;
+                let (message_id, reason) = (&passed.id, outage.to_string());
+                tracing::warn!(message_id, reason, "a message that was passed over cannot be decided on for now");
             }
             last = number;
+            if failures == SWEEP_FAILURES_MAX {
+                break;
+            }
         }
         Ok(last)
     }
 
-    /// Decides again on messages that were passed over and are later than a fact that is recorded,
-    /// and on those later than what is recorded of them.
+    async fn decide_again_and_follow(&self, number: &str, passed: &PassedMessage) -> Result<(), Outage> {
+        match self.decide_again(number, passed).await? {
+            Some(recorded) => self.decide_passed(&recorded).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Decides again on messages that were passed over about the people of a fact that is recorded,
+    /// and of what is recorded of them.
     async fn decide_passed(&self, recorded: &Fact) -> Result<(), Outage> {
         let mut to_follow = vec![recorded.clone()];
         while let Some(fact) = to_follow.pop() {
-            let Some(at) = fact.occurred_at() else { continue };
+            if fact.occurred_at().is_none() {
+                continue;
+            }
             for number in fact.numbers() {
-                for passed in self.inner.passed.since(number, at).await? {
+                for passed in self.inner.passed.about(number).await? {
                     to_follow.extend(self.decide_again(number.as_str(), &passed).await?);
                 }
             }
@@ -246,16 +279,15 @@ impl Intake {
         let Ok(notification) = Notification::read(&passed.body) else { return Ok(None) };
         let is_looked_up = matches!(notification.fact, Fact::InDelius(_) | Fact::Updated(_));
         // The other services need not be asked before that can change anything.
-        if is_looked_up
-            && let Ok(number) = number.parse()
-            && !self.is_ripe(&notification.fact, &number).await?
-        {
+        if is_looked_up && !self.is_ripe(&notification.fact, number).await? {
             return Ok(None);
         }
         let is_recorded = match self.decide_or_park(&notification).await? {
             // The newest was looked up, and the ledger has it.
             Decision::Done(IntakeOutcome::PassedOver(PassReason::AlreadyHeld)) if is_looked_up => false,
-            Decision::Done(IntakeOutcome::PassedOver(_)) | Decision::Later(..) => return Ok(None),
+            Decision::Done(IntakeOutcome::PassedOver(_)) | Decision::Later(..) | Decision::NotAsked(_) => {
+                return Ok(None);
+            }
             Decision::Done(_) => true,
             Decision::Park(reason, detail) => {
                 let event_type = Some(notification.event_type.as_str());

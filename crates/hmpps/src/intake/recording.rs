@@ -14,7 +14,7 @@ use uuid::{Uuid, uuid};
 use super::{Decision, Intake};
 use crate::{
     outage::Outage,
-    plan::{IntakeOutcome, ParkReason, PassReason},
+    plan::{IntakeOutcome, MESSAGES_CLIENT, ParkReason, PassReason},
 };
 
 /// The name space of the ids of commands that messages make.
@@ -37,20 +37,7 @@ pub(super) struct MessageCommand {
 
 impl Intake {
     pub(super) async fn record(&self, message_id: Uuid, command: MessageCommand) -> Result<Decision, Outage> {
-        let request_digest = digest_of(message_id, &command);
-        let MessageCommand { number, operation, command, at, is_told: _ } = command;
-        let request = Request {
-            command: Command::Prisoner(number, command),
-            command_id: command_id(message_id, operation),
-            request_digest,
-            recorded_by: recorded_by(),
-            correlation_id: message_id,
-            causation_id: None,
-            provenance: None,
-            effective_at: not_later_than_now(at),
-            if_match: None,
-            confinement: Confinement::default(),
-        };
+        let request = request(message_id, command);
         recorded(request.command_id, self.inner.service.execute(request).await)
     }
 
@@ -76,9 +63,27 @@ impl Intake {
     }
 }
 
+/// The request by which a command of a message is executed.
+pub(super) fn request(message_id: Uuid, command: MessageCommand) -> Request {
+    let request_digest = digest_of(message_id, &command);
+    let MessageCommand { number, operation, command, at, is_told: _ } = command;
+    Request {
+        command: Command::Prisoner(number, command),
+        command_id: command_id(message_id, operation),
+        request_digest,
+        recorded_by: recorded_by(),
+        correlation_id: message_id,
+        causation_id: None,
+        provenance: None,
+        effective_at: not_later_than_now(at),
+        if_match: None,
+        confinement: Confinement::default(),
+    }
+}
+
 /// The decision after a command of a message was executed. One that is repeated is the message's
 /// own where the answer to its append was lost.
-fn recorded(command_id: CommandId, result: Result<Outcome, CommandError>) -> Result<Decision, Outage> {
+pub(super) fn recorded(command_id: CommandId, result: Result<Outcome, CommandError>) -> Result<Decision, Outage> {
     let is_own = |outcome: &Outcome| outcome.events().any(|event| event.entry.command_id == command_id);
     match result {
         Ok(outcome) if outcome.is_repeated() && !is_own(&outcome) => {
@@ -142,7 +147,7 @@ fn digest(operation: &str, number: &PrisonerNumber, content: &impl Serialize) ->
 fn recorded_by() -> RecordedBy {
     RecordedBy {
         username: Some("HMPPS_DOMAIN_EVENTS".parse().expect("a username")),
-        client: "hmpps-domain-events".to_owned(),
+        client: MESSAGES_CLIENT.to_owned(),
         auth_source: None,
     }
 }

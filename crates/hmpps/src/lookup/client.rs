@@ -4,9 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use domain::identifier::{Crn, PrisonerNumber};
 use reqwest::{Client, Method, Response, StatusCode, Url, header::CONTENT_TYPE};
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use sign_on::{check_server_address, server_client};
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::sleep,
+};
 use uuid::Uuid;
 
 use super::{
@@ -49,6 +55,8 @@ struct ClientInner {
     case_records: Option<Url>,
     prisoner_search: Option<Url>,
     turns: Semaphore,
+    /// One question at a time whether a service is well.
+    probe: Mutex<()>,
 }
 
 /// The addresses of the services. One that is absent is not asked.
@@ -76,6 +84,8 @@ pub enum LookUpService {
 }
 
 impl LookUpService {
+    pub(crate) const ALL: [Self; 3] = [Self::Tiers, Self::CaseRecords, Self::PrisonerSearch];
+
     /// The name in sentences.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -83,6 +93,33 @@ impl LookUpService {
             Self::Tiers => "the tier service",
             Self::CaseRecords => "manage-pom-cases-and-delius",
             Self::PrisonerSearch => "prisoner search",
+        }
+    }
+
+    pub(crate) const fn not_configured(self) -> LookUpError {
+        LookUpError::NotConfigured { service: self.name(), setting: self.setting() }
+    }
+
+    pub(crate) fn answers_with_another(self) -> LookUpError {
+        LookUpError::Unusable { service: self.name(), problem: "answers with another person or case".to_owned() }
+    }
+
+    /// The setting that names its address.
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Tiers => "TIER_API_URL",
+            Self::CaseRecords => "MANAGE_POM_CASES_AND_DELIUS_API_URL",
+            Self::PrisonerSearch => "PRISONER_SEARCH_API_URL",
+        }
+    }
+
+    /// The path of something that a service which is well has not: of a case, or of a person, with
+    /// an identifier that none has.
+    const fn unused_path(self) -> &'static [&'static str] {
+        match self {
+            Self::Tiers => &["v3", "crn", "X000000", "tier"],
+            Self::CaseRecords => &["case-records", "X000000"],
+            Self::PrisonerSearch => &["prisoner", "A0000AA"],
         }
     }
 }
@@ -104,6 +141,7 @@ impl LookUpClient {
             case_records: address(LookUpService::CaseRecords, case_records)?,
             prisoner_search: address(LookUpService::PrisonerSearch, prisoner_search)?,
             turns: Semaphore::new(REQUESTS_MAX),
+            probe: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -127,7 +165,12 @@ impl LookUpClient {
     /// # Errors
     /// [`LookUpError`].
     pub async fn case_record(&self, crn: &Crn) -> Result<Option<CaseRecord>, LookUpError> {
-        self.get(LookUpService::CaseRecords, &["case-records", crn.as_str()], &[]).await
+        let service = LookUpService::CaseRecords;
+        let found: Option<CaseRecord> = self.get(service, &["case-records", crn.as_str()], &[]).await?;
+        match found.as_ref().is_none_or(|record| record.crn == *crn) {
+            true => Ok(found),
+            false => Err(service.answers_with_another()),
+        }
     }
 
     /// The record of a person in prisoner search now; `None` where it has none.
@@ -136,6 +179,13 @@ impl LookUpClient {
     /// [`LookUpError`].
     pub async fn prisoner(&self, number: &PrisonerNumber) -> Result<Option<PrisonerRecord>, LookUpError> {
         self.get(LookUpService::PrisonerSearch, &["prisoner", number.as_str()], &[]).await
+    }
+
+    /// Whether a service answers another question as it should, in the midst of failures. False
+    /// also while that is being asked already.
+    pub(crate) async fn answers_otherwise(&self, service: LookUpService) -> bool {
+        let Ok(_probing) = self.inner.probe.try_lock() else { return false };
+        self.get::<IgnoredAny>(service, service.unused_path(), &[]).await.is_ok()
     }
 
     /// Asks a service for what is at the path of these segments below its address; `None` where it
@@ -149,8 +199,7 @@ impl LookUpClient {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Option<T>, LookUpError> {
-        let not_configured = LookUpError::NotConfigured { service: service.name() };
-        let mut url = self.address(service).ok_or(not_configured)?.clone();
+        let mut url = self.address(service).ok_or_else(|| service.not_configured())?.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -184,7 +233,7 @@ impl LookUpClient {
             let response = request.send().await.map_err(|error| FailedTry::Service(error.into()))?;
             match response.status() {
                 StatusCode::OK => return read_answer(response).await.map(Some).map_err(FailedTry::Service),
-                StatusCode::NOT_FOUND => return Ok(None),
+                StatusCode::NOT_FOUND => return read_absence(response).await.map_err(FailedTry::Service),
                 StatusCode::UNAUTHORIZED if !has_renewed => {
                     self.inner.token.forget(&token).await;
                     has_renewed = true;
@@ -243,6 +292,27 @@ pub(super) async fn read_answer<T: DeserializeOwned>(mut response: Response) -> 
         let (line, column) = (error.line(), error.column());
         TryError::Unusable(format!("answers what cannot be read, at line {line}, column {column}"))
     })
+}
+
+/// Reads the answer that nothing is there. The services give it as JSON, with its status. Another
+/// server at a wrong address answers otherwise, and the same one for a path that it does not know.
+async fn read_absence<T>(response: Response) -> Result<Option<T>, TryError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ErrorAnswer {
+        status: u16,
+        developer_message: Option<String>,
+    }
+    let is_of_path = |message: &str| message.contains("No static resource");
+    match read_answer::<ErrorAnswer>(response).await {
+        Ok(ErrorAnswer { status: 404, developer_message }) if !developer_message.as_deref().is_some_and(is_of_path) => {
+            Ok(None)
+        }
+        Ok(_) | Err(TryError::Unusable(_)) => {
+            Err(TryError::Unavailable("answers with the status 404 to a path that it should know".to_owned()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A random time of up to `most`: many that failed at one moment do not all come again at another.

@@ -22,10 +22,12 @@ pub enum LookUpError {
         problem: String,
     },
     /// The address of the service is not configured.
-    #[error("the address of {service} is not configured")]
+    #[error("the address of {service} is not configured: set {setting}")]
     NotConfigured {
         /// The service.
         service: &'static str,
+        /// The setting that names it.
+        setting: &'static str,
     },
 }
 

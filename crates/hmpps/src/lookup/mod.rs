@@ -19,7 +19,7 @@ mod token;
 pub use self::{
     client::{LookUpAddresses, LookUpClient, LookUpService},
     failure::LookUpError,
-    records::{CaseRecord, PrisonerRecord, TierRecord, TierVersion},
+    records::{Absence, CaseRecord, PrisonerRecord, RecordedRosh, TierRecord, TierVersion, ToldDate},
     token::ClientCredentials,
 };
 

@@ -123,12 +123,25 @@ impl CaseRecord {
         })
     }
 
-    /// The risk of serious harm, if Delius has one that the ledger knows.
+    /// The risk of serious harm.
     #[must_use]
-    pub fn rosh_level(&self) -> Option<RoshLevel> {
-        let word = self.rosh.as_ref()?.level.as_deref()?.trim().to_ascii_uppercase();
-        RoshLevel::ALL.iter().copied().find(|level| level.word() == word)
+    pub fn rosh(&self) -> RecordedRosh {
+        let Some(RoshRecord { level }) = &self.rosh else { return RecordedRosh::None };
+        let word = level.as_deref().unwrap_or_default().trim().to_ascii_uppercase();
+        let known = RoshLevel::ALL.iter().copied().find(|level| level.word() == word);
+        known.map_or(RecordedRosh::Unknown, RecordedRosh::Level)
     }
+}
+
+/// The risk of serious harm in a record of Delius.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordedRosh {
+    /// There is none, or none any more.
+    None,
+    /// This.
+    Level(RoshLevel),
+    /// One of which the ledger knows nothing.
+    Unknown,
 }
 
 /// The record of a person in prisoner search.
@@ -144,6 +157,15 @@ pub struct PrisonerRecord {
     /// The legal status, e.g. `SENTENCED`.
     #[serde(default)]
     pub legal_status: Option<String>,
+    /// The type of the last movement, e.g. `REL`, a release.
+    #[serde(default)]
+    pub last_movement_type_code: Option<String>,
+    /// The reason for it, e.g. `HP`, a hospital.
+    #[serde(default)]
+    pub last_movement_reason_code: Option<String>,
+    /// Whether the person serves the sentence in a hospital.
+    #[serde(default)]
+    pub restricted_patient: Option<bool>,
     /// An indeterminate sentence.
     #[serde(default)]
     pub indeterminate_sentence: Option<bool>,
@@ -151,54 +173,104 @@ pub struct PrisonerRecord {
     #[serde(default)]
     pub recall: Option<bool>,
     /// The day on which the sentence began.
-    #[serde(default, deserialize_with = "date_if_any")]
-    pub sentence_start_date: Option<NaiveDate>,
+    #[serde(default, deserialize_with = "date_as_told")]
+    pub sentence_start_date: ToldDate,
     /// Tariff expiry date (TED).
-    #[serde(default, deserialize_with = "date_if_any")]
-    pub tariff_date: Option<NaiveDate>,
+    #[serde(default, deserialize_with = "date_as_told")]
+    pub tariff_date: ToldDate,
     /// Parole eligibility date (PED).
-    #[serde(default, deserialize_with = "date_if_any")]
-    pub parole_eligibility_date: Option<NaiveDate>,
+    #[serde(default, deserialize_with = "date_as_told")]
+    pub parole_eligibility_date: ToldDate,
     /// Conditional release date (CRD).
-    #[serde(default, deserialize_with = "date_if_any")]
-    pub conditional_release_date: Option<NaiveDate>,
+    #[serde(default, deserialize_with = "date_as_told")]
+    pub conditional_release_date: ToldDate,
     /// Automatic release date (ARD).
-    #[serde(default, deserialize_with = "date_if_any")]
-    pub automatic_release_date: Option<NaiveDate>,
+    #[serde(default, deserialize_with = "date_as_told")]
+    pub automatic_release_date: ToldDate,
+}
+
+/// A date of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ToldDate {
+    /// The record says nothing of it.
+    #[default]
+    Untold,
+    /// The record has it, or says that there is none.
+    Told(Option<NaiveDate>),
+}
+
+impl ToldDate {
+    /// This date in place of one that is held, where the record says anything of it.
+    fn over(self, held: Option<NaiveDate>) -> Option<NaiveDate> {
+        match self {
+            Self::Untold => held,
+            Self::Told(date) => date,
+        }
+    }
+}
+
+/// Where a person is who is in no prison and on the way to none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Released.
+    Released,
+    /// Away for a time, or in a hospital, and serving on.
+    Serving,
+    /// The record does not say it in a way that is known.
+    Unknown,
 }
 
 impl PrisonerRecord {
-    /// Whether the person is in no prison and not on the way to one.
+    /// Where the person is, if in no prison and on the way to none. Some who are out are serving
+    /// still: above all those who went to a hospital.
     #[must_use]
-    pub fn is_out(&self) -> bool {
-        self.prison_id.as_deref() == Some("OUT")
+    pub fn absence(&self) -> Option<Absence> {
+        if self.prison_id.as_deref() != Some("OUT") {
+            return None;
+        }
+        if self.restricted_patient == Some(true) {
+            return Some(Absence::Serving);
+        }
+        let (movement, reason) = (self.last_movement_type_code.as_deref(), self.last_movement_reason_code.as_deref());
+        Some(match (movement, reason) {
+            (Some("REL"), Some("HP")) | (Some("TAP" | "CRT" | "TRN"), _) => Absence::Serving,
+            (Some("REL"), Some(_)) => Absence::Released,
+            _ => Absence::Unknown,
+        })
+    }
+
+    /// Whether the legal status is one with which a person has POMs.
+    #[must_use]
+    pub fn is_in_scope(&self) -> bool {
+        self.legal_status.as_deref().is_some_and(|status| IN_SCOPE.contains(&status))
     }
 
     /// Whether the legal status is one with which a person has no POM. An unknown one says nothing.
     #[must_use]
     pub fn is_out_of_scope(&self) -> bool {
-        const IN_SCOPE: [&str; 5] =
-            ["SENTENCED", "INDETERMINATE_SENTENCE", "RECALL", "IMMIGRATION_DETAINEE", "UNKNOWN"];
-        self.legal_status.as_deref().is_some_and(|status| !IN_SCOPE.contains(&status))
+        self.legal_status.as_deref().is_some_and(|status| status != "UNKNOWN" && !IN_SCOPE.contains(&status))
     }
 
     /// Sentence facts with those in place that prisoner search tells, and without a day on which
-    /// they were calculated.
+    /// they were calculated. A sentence began on some day, so that no record takes that away.
     #[must_use]
     pub fn facts_over(&self, held: &Facts) -> Facts {
         Facts {
             indeterminate: self.indeterminate_sentence.unwrap_or(held.indeterminate),
             recalled: self.recall.unwrap_or(held.recalled),
-            sentence_start_date: self.sentence_start_date,
-            tariff_date: self.tariff_date,
-            parole_eligibility_date: self.parole_eligibility_date,
-            conditional_release_date: self.conditional_release_date,
-            automatic_release_date: self.automatic_release_date,
+            sentence_start_date: self.sentence_start_date.over(None).or(held.sentence_start_date),
+            tariff_date: self.tariff_date.over(held.tariff_date),
+            parole_eligibility_date: self.parole_eligibility_date.over(held.parole_eligibility_date),
+            conditional_release_date: self.conditional_release_date.over(held.conditional_release_date),
+            automatic_release_date: self.automatic_release_date.over(held.automatic_release_date),
             calculated_on: None,
             ..held.clone()
         }
     }
 }
+
+/// The legal statuses with which a person has POMs.
+const IN_SCOPE: [&str; 4] = ["SENTENCED", "INDETERMINATE_SENTENCE", "RECALL", "IMMIGRATION_DETAINEE"];
 
 /// An identifier or a word, without blanks around it and in capital letters.
 fn trimmed<'de, D: Deserializer<'de>, T: std::str::FromStr>(deserializer: D) -> Result<T, D::Error> {
@@ -213,8 +285,8 @@ fn trimmed_if_any<'de, D: Deserializer<'de>, T: std::str::FromStr>(deserializer:
     Ok(text.trim().to_ascii_uppercase().parse().ok())
 }
 
-fn date_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, D::Error> {
-    Ok(Option::<moment::Date>::deserialize(deserializer)?.map(Into::into))
+fn date_as_told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ToldDate, D::Error> {
+    Ok(ToldDate::Told(Option::<moment::Date>::deserialize(deserializer)?.map(Into::into)))
 }
 
 /// An instant. The tier service leaves out the offset: its clock is London's.
@@ -302,6 +374,60 @@ mod tests {
         ] {
             assert_eq!(TierVersion::of_address(address), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn no_risk_is_told_from_one_that_the_ledger_does_not_know() {
+        for (rosh, expected) in [
+            (json!(null), RecordedRosh::None),
+            (json!({"level": " high "}), RecordedRosh::Level(RoshLevel::High)),
+            (json!({"level": "EXTREME"}), RecordedRosh::Unknown),
+            (json!({"level": null}), RecordedRosh::Unknown),
+        ] {
+            let record = json!({"crn": "X123456", "manager": {}, "rosh": rosh});
+            let record: CaseRecord = serde_json::from_value(record).expect("a record");
+            assert_eq!(record.rosh(), expected, "{rosh}");
+        }
+        assert_eq!(record(&json!({})).rosh(), RecordedRosh::None);
+    }
+
+    fn prisoner(members: &Value) -> PrisonerRecord {
+        let mut record = json!({"prisonerNumber": "A1234BC", "prisonId": "OUT", "legalStatus": "SENTENCED"});
+        record.as_object_mut().expect("members").extend(members.as_object().cloned().expect("members"));
+        serde_json::from_value(record).expect("a record")
+    }
+
+    #[test]
+    fn a_person_who_is_out_is_released_only_where_the_last_movement_says_so() {
+        for (movement, expected) in [
+            (json!({"lastMovementTypeCode": "REL", "lastMovementReasonCode": "CR"}), Absence::Released),
+            (json!({"lastMovementTypeCode": "REL", "lastMovementReasonCode": "HP"}), Absence::Serving),
+            (
+                json!({"lastMovementTypeCode": "REL", "lastMovementReasonCode": "CR", "restrictedPatient": true}),
+                Absence::Serving,
+            ),
+            (json!({"lastMovementTypeCode": "TAP", "lastMovementReasonCode": "C5"}), Absence::Serving),
+            (json!({"lastMovementTypeCode": "CRT"}), Absence::Serving),
+            (json!({"lastMovementTypeCode": "REL"}), Absence::Unknown),
+            (json!({"lastMovementTypeCode": null}), Absence::Unknown),
+            (json!({}), Absence::Unknown),
+        ] {
+            assert_eq!(prisoner(&movement).absence(), Some(expected), "{movement}");
+        }
+        assert_eq!(prisoner(&json!({"prisonId": "LEI", "lastMovementTypeCode": "REL"})).absence(), None);
+    }
+
+    #[test]
+    fn a_date_of_which_a_record_says_nothing_stays() {
+        let day = |text: &str| Some(text.parse::<NaiveDate>().expect("a date"));
+        let held = Facts {
+            sentence_start_date: day("2020-01-01"),
+            tariff_date: day("2030-01-01"),
+            conditional_release_date: day("2029-01-01"),
+            ..Facts::default()
+        };
+        let facts = prisoner(&json!({"sentenceStartDate": null, "conditionalReleaseDate": null})).facts_over(&held);
+        assert_eq!(facts, Facts { conditional_release_date: None, ..held });
     }
 
     #[test]

@@ -193,7 +193,8 @@ impl Fact {
             Self::Released(movement) | Self::TransferredOut(movement) | Self::Received(movement, _) => {
                 Some(movement.at)
             }
-            Self::Merged { at, .. } => Some(*at),
+            Self::Merged { at, .. }
+            | Self::InDelius(DeliusFact::Matched { at, .. } | DeliusFact::Merged { at, .. }) => Some(*at),
             Self::BookingMoved { .. } | Self::Updated(_) | Self::Deletion(_) | Self::InDelius(_) | Self::Irrelevant => {
                 None
             }

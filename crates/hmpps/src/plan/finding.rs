@@ -14,14 +14,17 @@ use domain::{
 
 use crate::lookup::PrisonerRecord;
 
+/// The client under which messages are recorded.
+pub(crate) const MESSAGES_CLIENT: &str = "hmpps-domain-events";
+
 /// Something that was found out about a person's case.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Finding {
     /// The person.
     pub(crate) number: PrisonerNumber,
-    /// Since when it holds, where that was found, too.
+    /// The time from which it holds, where that was found, too.
     pub(crate) since: Option<DateTime<Utc>>,
-    /// When it was asked for, and held.
+    /// The time when it was asked for, and held.
     pub(crate) asked_at: DateTime<Utc>,
     /// The fact.
     pub(crate) fact: FoundFact,
@@ -34,8 +37,8 @@ pub(crate) enum FoundFact {
     Tier(Crn, Tier, Option<RoshLevel>),
     /// The COM, or that there is none.
     CommunityManager(Option<CommunityManager>),
-    /// The risk of serious harm.
-    RoshLevel(RoshLevel),
+    /// The risk of serious harm, or that there is none.
+    RoshLevel(Option<RoshLevel>),
     /// The CRN.
     Crn(Crn),
     /// The CRN, of the second person of a message about two.
@@ -74,6 +77,26 @@ impl Finding {
         begins.map_or(since, |begins| since.max(begins))
     }
 
+    /// Whether the case begins later than this holds, and has at its beginning what says otherwise
+    /// with better reason. Recorded there, too, this would count as the later of the two.
+    fn is_overtaken(&self, case: &History) -> bool {
+        let entries = case.in_effective_order();
+        let begins = entries.first().map(|entry| entry.effective_at);
+        let is_clamped =
+            self.since.is_some_and(|since| Some(since) < begins) && begins == Some(self.effective_at(case));
+        let mut at_beginning = entries.into_iter().take_while(|entry| Some(entry.effective_at) == begins);
+        is_clamped
+            && at_beginning.any(|entry| match (&self.fact, &entry.event) {
+                (FoundFact::Tier(..), PrisonerEvent::TierAssigned(tier)) => tier.source == TierSource::Manual,
+                // It was looked up, after this was told.
+                (FoundFact::Crn(_) | FoundFact::OtherCrn(_), PrisonerEvent::TierAssigned(tier)) => tier.crn.is_some(),
+                (FoundFact::Crn(_) | FoundFact::OtherCrn(_), PrisonerEvent::CrnRecorded(_)) => {
+                    entry.recorded_by.client != MESSAGES_CLIENT
+                }
+                _ => false,
+            })
+    }
+
     /// Whether the case has, from a later time on, another tier from Delius, and had it when this
     /// one was asked for. Such an entry repeats an earlier tier, as with another risk of serious
     /// harm; before it, the newest tier would be recorded as an older one.
@@ -96,6 +119,10 @@ pub(crate) fn plan_finding(finding: &Finding, case: &History) -> Option<Command>
     let then = case.state_at(finding.effective_at(case));
     let held = then.tier;
     match &finding.fact {
+        FoundFact::Tier(crn, ..) if finding.is_overtaken(case) => {
+            then.crn.is_none().then(|| Command::RecordCrn(CrnRecorded { crn: crn.clone() }))
+        }
+        FoundFact::Crn(_) | FoundFact::OtherCrn(_) if finding.is_overtaken(case) => None,
         FoundFact::Tier(crn, tier, rosh_level) => {
             let rosh_level = rosh_level.or_else(|| held.as_ref()?.rosh_level);
             let has_it = |held: &TierAssigned| held.tier == *tier && held.rosh_level == rosh_level;
@@ -121,8 +148,8 @@ pub(crate) fn plan_finding(finding: &Finding, case: &History) -> Option<Command>
         }
         // A case without a tier has no place for it; it is asked for again with the first tier.
         FoundFact::RoshLevel(level) => held
-            .filter(|held| held.rosh_level != Some(*level))
-            .map(|held| Command::AssignTier(TierAssigned { rosh_level: Some(*level), prison: None, ..held })),
+            .filter(|held| held.rosh_level != *level)
+            .map(|held| Command::AssignTier(TierAssigned { rosh_level: *level, prison: None, ..held })),
         FoundFact::Crn(crn) | FoundFact::OtherCrn(crn) => {
             (then.crn.as_ref() != Some(crn)).then(|| Command::RecordCrn(CrnRecorded { crn: crn.clone() }))
         }
@@ -184,9 +211,10 @@ mod tests {
             ("another COM", 5, com("Shah, Mo"), "AssignCommunityManager"),
             ("no COM", 5, FoundFact::CommunityManager(None), "RemoveCommunityManager"),
             ("no COM, before there was one", 1, FoundFact::CommunityManager(None), "-"),
-            ("the same risk", 5, FoundFact::RoshLevel(RoshLevel::High), "-"),
-            ("another risk", 5, FoundFact::RoshLevel(RoshLevel::Low), "AssignTier"),
-            ("a risk before there was a tier", 0, FoundFact::RoshLevel(RoshLevel::Low), "-"),
+            ("the same risk", 5, FoundFact::RoshLevel(Some(RoshLevel::High)), "-"),
+            ("another risk", 5, FoundFact::RoshLevel(Some(RoshLevel::Low)), "AssignTier"),
+            ("no risk any more", 5, FoundFact::RoshLevel(None), "AssignTier"),
+            ("a risk before there was a tier", 0, FoundFact::RoshLevel(Some(RoshLevel::Low)), "-"),
             ("the same CRN", 5, FoundFact::Crn(crn("X111111")), "-"),
             ("another CRN", 5, FoundFact::Crn(crn("X222222")), "RecordCrn"),
         ] {
@@ -244,7 +272,7 @@ mod tests {
         };
         let found = recorded(tier("C1", None));
         assert_eq!((found.rosh_level, found.source, found.prison), (Some(RoshLevel::High), TierSource::Delius, None));
-        let found = recorded(FoundFact::RoshLevel(RoshLevel::Low));
+        let found = recorded(FoundFact::RoshLevel(Some(RoshLevel::Low)));
         assert_eq!((found.tier.to_string().as_str(), found.source, found.prison), ("B2", TierSource::Manual, None));
     }
 
@@ -255,6 +283,26 @@ mod tests {
         assert_eq!((from(-700), from(3)), (at(0), at(3)));
         let finding = Finding { since: None, ..found(&case, 0, com("Lee, Sam")) };
         assert_eq!(finding.effective_at(&case), at(200), "from when it was asked for");
+    }
+
+    #[test]
+    fn what_is_older_than_the_case_does_not_replace_what_it_begins_with() {
+        let tier_of = |source: &str| json!({"tier": "B2", "source": source});
+        let by_hand = case(&[("TierAssigned", tier_of("MANUAL"))]);
+        let of_delius = case(&[("TierAssigned", tier_of("DELIUS"))]);
+        let with_crn = case(&[("TierAssigned", json!({"tier": "B2", "source": "DELIUS", "crn": "X999999"}))]);
+        let matched = case(&[("CrnRecorded", json!({"crn": "X999999"}))]);
+        for (what, case, day, fact, expected) in [
+            ("an older tier, after one by hand: its CRN", &by_hand, -7, tier("C1", None), "RecordCrn"),
+            ("a newer tier, after one by hand", &by_hand, 3, tier("C1", None), "AssignTier"),
+            ("the newest tier, after one of Delius", &of_delius, -7, tier("C1", None), "AssignTier"),
+            ("an older match, after a look-up", &with_crn, -7, FoundFact::Crn(crn("X111111")), "-"),
+            ("a newer match, after a look-up", &with_crn, 3, FoundFact::Crn(crn("X111111")), "RecordCrn"),
+            ("an older match, after one that a person recorded", &matched, -7, FoundFact::Crn(crn("X111111")), "-"),
+        ] {
+            let command = planned(case, day, fact);
+            assert_eq!(command.map_or("-", |command| command.kind().name()), expected, "{what}");
+        }
     }
 
     /// The events of [`case`] are recorded on day 100.

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::notification::{Deletion, DeletionReason, Fact, Movement};
 
-pub(crate) use self::finding::{Finding, FoundFact, plan_finding};
+pub(crate) use self::finding::{Finding, FoundFact, MESSAGES_CLIENT, plan_finding};
 
 /// The plan for a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,6 +114,7 @@ impl Fact {
     /// passed over.
     pub(crate) fn may_mean_more_later(&self, passed_over: PassReason) -> bool {
         match (passed_over, self) {
+            (PassReason::UnknownPerson, Self::InDelius(_)) => false,
             (PassReason::UnknownPerson, _) => self.occurred_at().is_some(),
             (PassReason::AlreadyHeld, Self::Released(_) | Self::TransferredOut(_) | Self::Received(..)) => true,
             (
