@@ -109,9 +109,9 @@ impl Consumer {
         .boxed()
     }
 
-    /// Receives until `stop`, and then waits for the messages at work. One request at a time: several
-    /// would change the order that SQS keeps as far as it can, and a late message may be one that a
-    /// person has to look at.
+    /// Receives until `stop`, and then waits for the messages at work. One request at a time:
+    /// several would change the order that SQS keeps as far as it can, and a late message may be
+    /// one that a person has to look at.
     async fn receive_all(self: &Arc<Self>, to_delete: &mpsc::Sender<Deletion>, mut stop: BoxFuture<'static, ()>) {
         let (stopping, told_to_stop) = watch::channel(false);
         let room = Arc::new(Semaphore::new(AT_WORK_MAX));
