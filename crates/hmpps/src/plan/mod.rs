@@ -132,7 +132,7 @@ impl Fact {
 }
 
 /// Plans what to do with a fact as it is told, given the histories of [`Fact::numbers`] in their
-/// order. An update, or a fact of Delius, tells nothing by itself: see [`plan_finding`].
+/// order. An update, or a fact of Delius, tells nothing by itself: see `plan_finding`.
 #[must_use]
 pub fn plan(fact: &Fact, cases: &[History]) -> MessagePlan {
     let is_unknown = !cases.iter().any(|case| is_known_at(case, fact));
