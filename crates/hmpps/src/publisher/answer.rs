@@ -116,13 +116,24 @@ impl KnownCases {
         CaseAnswer::of(&answering, instant)
     }
 
-    /// Whether the second part of a merge is recorded.
+    /// Whether the second part of a merge is recorded: under the survivor or, where that was merged
+    /// itself in between, under the number that has the survivor's case.
     fn has_taken_over(&self, survivor: &PrisonerNumber, removed: &PrisonerNumber, position: u64) -> bool {
-        let mut entries = self.histories.get(survivor).map(History::entries).unwrap_or_default().iter();
-        entries.any(|entry| {
-            entry.position <= position
-                && matches!(&entry.event, PrisonerEvent::PrisonerNumberMerged(merged) if merged.removed_number == *removed)
-        })
+        let mut next = Some(survivor);
+        let mut met = BTreeSet::new();
+        while let Some(number) = next.filter(|number| met.insert(*number)) {
+            let entries = self.histories.get(number).map(History::entries).unwrap_or_default();
+            let known = || entries.iter().filter(|entry| entry.position <= position);
+            let takes_over = |event: &PrisonerEvent| matches!(event, PrisonerEvent::PrisonerNumberMerged(merged) if merged.removed_number == *removed);
+            if known().any(|entry| takes_over(&entry.event)) {
+                return true;
+            }
+            next = known().find_map(|entry| match &entry.event {
+                PrisonerEvent::PrisonerNumberRetired(retired) => Some(&retired.survivor),
+                _ => None,
+            });
+        }
+        false
     }
 
     /// The numbers that answer with the case of this one at a position: itself, and all that were
@@ -142,5 +153,71 @@ impl KnownCases {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        Entry,
+        event::RecordedBy,
+        identifier::{CommandId, EventId},
+    };
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn number(text: &str) -> PrisonerNumber {
+        text.parse().expect("a number")
+    }
+
+    /// A case with events at these positions.
+    fn case(of: &str, events: &[(u64, &str, Value)]) -> (PrisonerNumber, History) {
+        let at: DateTime<Utc> = "2026-03-01T09:00:00Z".parse().expect("an instant");
+        let entry = |(revision, (position, type_name, data)): (u64, &(u64, &str, Value))| Entry {
+            event_id: EventId(Uuid::from_u128(u128::from(*position))),
+            revision,
+            position: *position,
+            effective_at: at,
+            recorded_at: at,
+            recorded_by: RecordedBy { username: None, client: "tests".to_owned(), auth_source: None },
+            command_id: CommandId(Uuid::from_u128(u128::from(*position))),
+            event: PrisonerEvent::deserialize_data(type_name, data.clone()).expect("an event"),
+        };
+        (number(of), History::from_entries(number(of), (0..).zip(events).map(entry).collect()))
+    }
+
+    /// A is merged into B, and B into C before the second part of that is recorded: it is then C's.
+    #[test]
+    fn a_merge_whose_survivor_was_merged_before_its_second_part_is_told_of_with_that_part() {
+        let received = |prison: &str| json!({"prison": prison, "reason": "NEW_ADMISSION"});
+        let merged = |removed: &str| json!({"removedNumber": removed, "historyEndsAt": 0, "held": {"prison": "LEI"}});
+        let histories = HashMap::from([
+            case(
+                "A1111AA",
+                &[(1, "Received", received("LEI")), (4, "PrisonerNumberRetired", json!({"survivor": "B2222BB"}))],
+            ),
+            case(
+                "B2222BB",
+                &[(2, "Received", received("MDI")), (5, "PrisonerNumberRetired", json!({"survivor": "C3333CC"}))],
+            ),
+            case(
+                "C3333CC",
+                &[
+                    (3, "Received", received("BXI")),
+                    (6, "PrisonerNumberMerged", merged("B2222BB")),
+                    (7, "PrisonerNumberMerged", merged("A1111AA")),
+                ],
+            ),
+        ]);
+        let cases = KnownCases { histories };
+        let day = NaiveDate::from_ymd_opt(2026, 3, 2).expect("a day");
+        let prison = |position| {
+            let answer = cases.answer(&number("A1111AA"), position, day).expect("an answer");
+            answer.now().state.prison.as_ref().map(ToString::to_string)
+        };
+        assert_eq!(prison(6).as_deref(), Some("LEI"), "as it was left");
+        assert_eq!(prison(7).as_deref(), Some("BXI"));
     }
 }
