@@ -25,7 +25,7 @@ mod writer;
 pub use audit::{AuditCheckpoint, AuditPosition, UNSENT_PAGE_MAX, UnsentEntries, mark_sent, read_unsent, unsent_lag_s};
 pub use entry::{AccessEntry, LostReads, Reader, Shown};
 pub use recorder::{AccessLog, NotKept, RecordingMode};
-pub use schema::{migrate, prepare};
+pub use schema::SCHEMA;
 pub use statements::{
     AccessKey, AccessPage, AccessQuestion, KEPT_DAYS_MIN, StoredAccess, insert, read_entries, remove_old,
 };

@@ -1,36 +1,15 @@
-//! The schema `access`: its migrations, and who may do what with it.
+//! The schema `access`: its migrations, which say who may do what with it.
 
-use futures::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
-use postgres_schema::{Schema, SchemaError};
-use sqlx::PgPool;
+use postgres_schema::Schema;
 
 /// The schema of the access log, beside the views, which no rebuild of views touches.
-const SCHEMA: Schema = Schema {
+pub const SCHEMA: Schema = Schema {
     name: "access",
     migrations: &[
         ("access log", include_str!("../migrations/0001_access_log.sql")),
         ("audit queue", include_str!("../migrations/0002_audit_queue.sql")),
     ],
 };
-
-/// Brings the schema up to date. Where it is, this does nothing, so any login that may use the
-/// schema may call it. Where it is not, only the owner of the database may go on.
-///
-/// # Errors
-/// The database is out of reach, or this login may not migrate it.
-pub fn migrate(pool: &PgPool) -> BoxFuture<'_, Result<(), SchemaError>> {
-    SCHEMA.migrate_as_owner(pool).map_ok(drop).boxed()
-}
-
-/// [`migrate`], and gives the roles of the services their rights, which a login that may not make
-/// roles could not. An operator calls it, as often as wanted.
-///
-/// # Errors
-/// The database is out of reach, or this login may not migrate it or grant rights.
-pub async fn prepare(pool: &PgPool) -> Result<(), SchemaError> {
-    migrate(pool).await?;
-    SCHEMA.grant_roles(pool).await
-}
 
 #[cfg(test)]
 mod tests {

@@ -28,7 +28,7 @@ use crate::{
     notification::Notification,
     outage::Outage,
     queue::{HIDDEN_FOR, MESSAGES_MAX, Queue, QueueError, WAIT_MAX},
-    schema::migrate,
+    schema::SCHEMA,
 };
 
 /// Most messages that are received and not yet deleted. Ten times as many as one answer of SQS has.
@@ -198,7 +198,7 @@ impl Consumer {
         // Stores that can be read may take nothing: a message that is tried again says so.
         let _ = self.retried.subscribe().wait_for(|messages| *messages == 0).await;
         if !*is_prepared {
-            migrate(self.intake.parked().database()).await?;
+            SCHEMA.migrate_as_owner(self.intake.parked().database()).await?;
             *is_prepared = true;
         }
         self.check_stores().await?;

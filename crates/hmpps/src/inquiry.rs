@@ -94,7 +94,7 @@ enum CrnHolder {
     Known(Box<History>),
     /// A person whom it does not know.
     Stranger(PrisonerNumber),
-    /// None who is in NOMIS.
+    /// No person in NOMIS.
     Nobody,
     /// One of these, and there is no service that says which.
     OneOf(Vec<PrisonerNumber>),

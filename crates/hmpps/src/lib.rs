@@ -63,4 +63,4 @@ pub use parked::{ParkedMessage, ParkedMessages};
 pub use plan::{IntakeOutcome, MessagePlan, ParkReason, PassReason, plan};
 pub use publisher::{MessageType, Publication, Publisher, PublisherError, PublisherStatus, Topic};
 pub use queue::{Queue, QueueError};
-pub use schema::{migrate, prepare};
+pub use schema::SCHEMA;

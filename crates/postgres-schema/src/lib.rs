@@ -74,6 +74,16 @@ impl Schema {
         self.migrate_if(pool, |connection| is_owner(connection).boxed()).boxed()
     }
 
+    /// As [`Self::migrate_as_owner`], and gives the roles of the services their rights, which a
+    /// login that may not make roles could not. An operator calls it, as often as wanted.
+    ///
+    /// # Errors
+    /// As [`Self::migrate_as_owner`]; this login may not grant rights.
+    pub async fn prepare(self, pool: &PgPool) -> Result<(), SchemaError> {
+        self.migrate_as_owner(pool).await?;
+        self.grant_roles(pool).await
+    }
+
     async fn migrate_if(
         self,
         pool: &PgPool,

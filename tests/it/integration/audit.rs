@@ -1,6 +1,9 @@
 //! The audit service hears of each command and each read, whatever was away meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
@@ -21,6 +24,9 @@ use crate::support::{
 
 /// The queue of the audit service.
 const AUDIT: &str = "audit-queue";
+
+/// How long the sender waits for an answer of SQS.
+const SQS_TIME_MAX: Duration = Duration::from_secs(5);
 
 const ARGUMENTS: [&str; 2] = ["--audit-queue", AUDIT];
 
@@ -233,16 +239,22 @@ async fn a_queue_that_is_away_slows_no_request_and_gets_everything_later() {
     estate.make_queue(AUDIT).await;
     let proxy = Proxy::to(estate.url().trim_start_matches("http://"));
     let url = proxy.http_url();
-    let ledger = Ledger::start_all_roles_in(&Estate::environment_at(&url), &ARGUMENTS).await;
+    // So that no answer goes out before its entry is stored.
+    let arguments = [&ARGUMENTS[..], &["--access-log", "required"]].concat();
+    let ledger = Ledger::start_all_roles_in(&Estate::environment_at(&url), &arguments).await;
     wait_for_state(&ledger.program, "sending").await;
     let begun = ledger.event_count().await;
-    // It takes connections and says nothing: the worst for whoever waited for it.
+    // It takes connections and says nothing. Whoever waits for it waits for the time limit of the
+    // sender, which one answer alone would show.
     proxy.freeze();
     let numbers: Vec<String> = (0..10).map(|index| format!("A{index:04}AA")).collect();
+    let frozen_at = Instant::now();
     for number in &numbers {
         ledger.case(number, SHAH).await;
         assert_eq!(ask(&ledger, &format!("/prisoners/{number}/responsibility")).await.status, 200);
     }
+    let requests = u32::try_from(numbers.len() * 3).expect("a number");
+    assert!(frozen_at.elapsed() < SQS_TIME_MAX * requests, "each waits: {:?}", frozen_at.elapsed());
     let waiting = wait_for_state(&ledger.program, "waiting").await;
     assert_eq!(waiting["status"], "DEGRADED", "{waiting}");
     let reason = waiting["details"]["warning"].as_str().expect("a reason");
@@ -266,13 +278,14 @@ async fn a_queue_that_is_away_slows_no_request_and_gets_everything_later() {
     // A restart meanwhile forgets nothing.
     let Ledger { database, program } = ledger;
     program.kill();
-    let ledger = Ledger::start_all_roles_on(database, &Estate::environment_at(&url), &ARGUMENTS).await;
+    let ledger = Ledger::start_all_roles_on(database, &Estate::environment_at(&url), &arguments).await;
     ledger.case("B1111BB", NOVAK).await;
     proxy.reset();
     proxy.pass();
     hear_all(&mut Heard::default(), &estate, &ledger, begun).await;
     wait_for_state(&ledger.program, "sending").await;
-    assert!(!status(&ledger, &[]).await.contains("The sender waits"));
+    let is_noted = async || (!status(&ledger, &[]).await.contains("The sender waits")).then_some(());
+    eventually("no reason to wait in the status", is_noted).await;
     assert!(ledger.program.stop().await.success());
 }
 
@@ -316,7 +329,7 @@ async fn an_entry_that_becomes_visible_late_is_sent() {
 async fn an_entry_that_is_not_sent_outlives_its_time() {
     let database = database().await;
     let pool = &database.pool;
-    access_log::migrate(pool).await.expect("the access log");
+    access_log::SCHEMA.migrate_as_owner(pool).await.expect("the access log");
     let add = "INSERT INTO access.entry (at, id, operation, prisoners)
         VALUES (now() - interval '60 days', gen_random_uuid(), 'tests', '{A1111AA}')";
     execute(pool, add).await;
@@ -365,6 +378,26 @@ async fn the_rights_of_its_roles_are_enough_to_send_and_read_no_other_entry() {
         let refused = sqlx::raw_sql(sql).execute(&pool).await.expect_err(sql);
         assert_eq!(refused.as_database_error().and_then(|error| error.code()).as_deref(), Some("42501"), "{sql}");
     }
+    assert!(program.stop().await.success());
+}
+
+/// As after an upgrade: the rights that come with the schema are not there yet.
+#[tokio::test]
+async fn a_schema_that_its_login_may_not_use_is_waited_for_and_told() {
+    let Some(estate) = Estate::start().await else { return };
+    estate.make_queue(AUDIT).await;
+    let database = bare_database().await;
+    let url = login(&database).await;
+    execute(&database.pool, "REVOKE ALL ON SCHEMA access FROM ledger_integrate").await;
+    let arguments = ["--role", "integration", "--audit-queue", AUDIT, "--event-store", &url, "--views", &url];
+    let program = Program::start_in(&estate.environment(), &arguments).await;
+    let starting = wait_for_state(&program, "starting").await;
+    assert_eq!(starting["status"], "DEGRADED", "{starting}");
+    let told = async || program.log().contains("the schema `access` is for the owner").then_some(());
+    eventually("the advice in the log", told).await;
+    let ran = run(&["prepare", "--event-store", &database.url, "--views", &database.url]).await;
+    assert!(ran.status.success(), "{}", ran.stderr);
+    wait_for_state(&program, "sending").await;
     assert!(program.stop().await.success());
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The estate is in extracts, as files.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use crate::support::{
     ledger::{Ledger, NOVAK, PRISON, SHAH},
     questions::{ask, record},
     run,
+    workbook_file::archive,
 };
 
 /// The exit status where differences remain.
@@ -191,7 +192,10 @@ async fn a_ledger_that_agrees_says_so() {
     let prison = Prison::start().await;
     prison.ledger.case("A1111AA", SHAH).await;
     let prisoners = prison.movements(&["A1111AA,Sam,LEI,ADM,,,,,", "A1112AA,Kim,MDI,,,,,,"]);
-    let probation = prison.extract("probation.csv", PROBATION, &["A1111AA,,C,,,"]);
+    // What it says of places is not read.
+    let probation = prison.extract("probation.csv", "prisonerNumber,tier,prisonId", &["A1111AA,C,MDI"]);
+    let alone = prison.reconcile(&["--probation", &probation]).await;
+    assert_eq!(alone.status.code(), Some(0), "{}{}", alone.stdout, alone.stderr);
     let sources = ["--prisoners", prisoners.as_str(), "--probation", &probation];
     let agreed = prison.reconcile(&sources).await;
     assert_eq!(agreed.status.code(), Some(0), "{}", agreed.stderr);
@@ -231,6 +235,23 @@ async fn a_case_of_which_the_ledger_has_learnt_more_is_left_as_it_is() {
     assert_eq!((old.status.code(), prison.ledger.event_count().await), (Some(DIFFERENT), before));
 }
 
+/// Writes a workbook with one row, in which the last movement is a date with a time of day.
+fn write_moved(path: &Path) {
+    let related = "<Relationships><Relationship Id='a' Type='x/worksheet' Target='sheet.xml'/>\
+        <Relationship Id='b' Type='x/styles' Target='styles.xml'/></Relationships>";
+    let others = [
+        ("xl/workbook.xml", "<workbook><sheets><sheet name='People' r:id='a'/></sheets></workbook>"),
+        ("xl/_rels/workbook.xml.rels", related),
+        ("xl/styles.xml", "<styleSheet><cellXfs><xf numFmtId='0'/><xf numFmtId='22'/></cellXfs></styleSheet>"),
+    ];
+    let cell = |text: &str| format!("<c t='str'><v>{text}</v></c>");
+    let headings = ["prisonerNumber", "prisonId", "lastMovementTime"].map(cell).concat();
+    let moved = format!("{}{}<c s='1'><v>46082.645</v></c>", cell("A1111AA"), cell("OUT"));
+    let rows = format!("<row r='1'>{headings}</row><row r='2'>{moved}</row>");
+    let sheet = format!("<worksheet><sheetData>{rows}</sheetData></worksheet>");
+    archive(path, &others.map(|(name, part)| (name, part.to_owned())), "xl/sheet.xml", [&sheet, "", ""], 0);
+}
+
 #[tokio::test]
 async fn a_wrong_row_is_told_with_its_place_and_nothing_is_recorded() {
     let prison = Prison::start().await;
@@ -264,6 +285,11 @@ async fn a_wrong_row_is_told_with_its_place_and_nothing_is_recorded() {
     assert!(refused("--prisoners", &headless).await.contains("has no column `prisonerNumber`"));
     let twice = prison.extract("prisoners.csv", "prisonerNumber,prisonId,PRISON ID", &["A1111AA,OUT,OUT"]);
     assert!(refused("--prisoners", &twice).await.contains("two columns have the name `PRISON ID`"));
+    // Its time of day would be lost.
+    let workbook = prison.extracts.path().join("prisoners.xlsx");
+    write_moved(&workbook);
+    let told = refused("--prisoners", workbook.to_str().expect("UTF-8")).await;
+    assert!(told.contains("row 2, column `lastMovementTime` (C): the cell is a date"), "{told}");
     let nothing = prison.extract("probation.csv", "prisonerNumber,crn", &["A1111AA,X123456"]);
     assert!(refused("--probation", &nothing).await.contains("none of the columns tier, managerSurname"));
     let contacts = prison.extract("contacts.csv", "Prisoner number,Staff ID", &["A1111AA,485926", "A1112A,485926"]);

@@ -50,6 +50,19 @@ async fn age_passed(ledger: &Ledger, number: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(aged)).execute(&ledger.database.pool).await.expect("let time pass");
 }
 
+/// A ledger with two cases of which updates say just now that the persons are out.
+async fn told_that_two_are_out() -> Option<(Estate, LookUpServices, Ledger)> {
+    let estate = Estate::start().await?;
+    let services = LookUpServices::serve().await;
+    let ledger = serve_asking(&estate, &services).await;
+    for number in ["A1111AA", "A2222BB"] {
+        ledger.case(number, SHAH).await;
+        services.set_prisoner(number, "OUT", "SENTENCED", "2029-01-01");
+        take_in(&estate, &updated(number, "STATUS", Clock::system().now())).await;
+    }
+    Some((estate, services, ledger))
+}
+
 async fn assert_none_parked(ledger: &Ledger) {
     assert_eq!(ledger.client().get("/integration/parked").await.body, json!([]));
 }
@@ -78,14 +91,7 @@ async fn a_person_who_is_out_is_released_where_the_message_of_the_release_was_lo
 /// Both messages come at once, this one first. The other says when the release was.
 #[tokio::test]
 async fn the_message_of_a_release_is_waited_for_before_an_update_is_one() {
-    let Some(estate) = Estate::start().await else { return };
-    let services = LookUpServices::serve().await;
-    let ledger = serve_asking(&estate, &services).await;
-    for number in ["A1111AA", "A2222BB"] {
-        ledger.case(number, SHAH).await;
-        services.set_prisoner(number, "OUT", "SENTENCED", "2029-01-01");
-        take_in(&estate, &updated(number, "STATUS", Clock::system().now())).await;
-    }
+    let Some((estate, _services, ledger)) = told_that_two_are_out().await else { return };
     assert_eq!(counted(&ledger, UPDATED, "already-held").await, 2);
     take_in(&estate, &movement(RELEASED, "A1111AA", PRISON, "RELEASED", 9)).await;
     let released = ledger.case_events("A1111AA").await;
@@ -176,14 +182,7 @@ async fn an_update_of_the_future_and_a_status_with_poms_again_wait_for_a_person(
 /// The look-up of the first one fails whenever it is tried.
 #[tokio::test]
 async fn a_kept_message_that_cannot_be_decided_on_keeps_none_from_its_turn() {
-    let Some(estate) = Estate::start().await else { return };
-    let services = LookUpServices::serve().await;
-    let ledger = serve_asking(&estate, &services).await;
-    for number in ["A1111AA", "A2222BB"] {
-        ledger.case(number, SHAH).await;
-        services.set_prisoner(number, "OUT", "SENTENCED", "2029-01-01");
-        take_in(&estate, &updated(number, "STATUS", Clock::system().now())).await;
-    }
+    let Some((_estate, services, ledger)) = told_that_two_are_out().await else { return };
     services.fail_at("/search/prisoner/A1111AA", 503);
     for number in ["A1111AA", "A2222BB"] {
         age_passed(&ledger, number).await;

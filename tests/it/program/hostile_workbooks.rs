@@ -3,13 +3,13 @@
 
 use std::{
     fmt::Write as _,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
-use zip::{ZipWriter, write::SimpleFileOptions};
-
-use crate::support::{DataDir, Program, ToolOutput, database, run_within};
+use crate::support::{
+    DataDir, Program, ToolOutput, database, run_within,
+    workbook_file::{archive, ods},
+};
 
 /// The memory of the import, in KiB, and so of the process that reads for it.
 const MEMORY_MAX_KIB: u64 = 256 << 10;
@@ -21,36 +21,12 @@ const CASE: &str = "<row r='2'><c t='str'><v>A0001BC</v></c><c t='str'><v>C</v><
     <c><v>485926</v></c><c t='str'><v>PRO</v></c><c t='str'><v>01/07/2019</v></c></row>";
 const END: &str = "</sheetData></worksheet>";
 
-/// Writes an archive with a part that repeats a piece between a beginning and an end.
-fn archive(path: &Path, others: &[(&str, String)], part: &str, [start, piece, end]: [&str; 3], times: usize) {
-    let mut archive = ZipWriter::new(std::fs::File::create(path).expect("a file"));
-    for (name, content) in others {
-        archive.start_file(*name, SimpleFileOptions::default()).expect("a part");
-        archive.write_all(content.as_bytes()).expect("a part");
-    }
-    archive.start_file(part, SimpleFileOptions::default().compression_level(Some(1))).expect("a part");
-    archive.write_all(start.as_bytes()).expect("a part");
-    for _ in 0..times {
-        archive.write_all(piece.as_bytes()).expect("a part");
-    }
-    archive.write_all(end.as_bytes()).expect("a part");
-    archive.finish().expect("an archive");
-}
-
 /// Writes an `.xlsx` workbook of one sheet, which repeats a piece.
 fn workbook(path: &Path, pieces: [&str; 3], times: usize) {
     let list = "<workbook><sheets><sheet name='Cases' r:id='a'/></sheets></workbook>";
     let related = "<Relationships><Relationship Id='a' Type='x/worksheet' Target='sheet.xml'/></Relationships>";
     let others = [("xl/workbook.xml", list.to_owned()), ("xl/_rels/workbook.xml.rels", related.to_owned())];
     archive(path, &others, "xl/sheet.xml", pieces, times);
-}
-
-/// Writes an `.ods` workbook of one sheet with these rows.
-fn ods(path: &Path, rows: &str) {
-    let content = format!(
-        "<office:document-content><table:table table:name='Cases'>{rows}</table:table></office:document-content>"
-    );
-    archive(path, &[], "content.xml", [&content, "", ""], 0);
 }
 
 async fn import(path: &Path, stores: &[String]) -> ToolOutput {

@@ -110,7 +110,7 @@ async fn prepare_template(server: &Server) {
     let pool = PgPoolOptions::new().connect(&server.url(TEMPLATE)).await.expect("connect to the template");
     event_log_postgres::migrate(&pool).await.expect("make the event log");
     projector::migrate(&pool).await.expect("make the views");
-    access_log::migrate(&pool).await.expect("make the access log");
+    access_log::SCHEMA.migrate_as_owner(&pool).await.expect("make the access log");
     // Postgres cannot copy a database that has connections.
     pool.close().await;
 }

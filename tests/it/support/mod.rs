@@ -22,6 +22,7 @@
 //! - [`audit_sink`]: a queue that refuses some of the messages of the audit.
 //! - [`fake_clock`]: the clock of one process.
 //! - [`builders`]: values of the domain and events.
+//! - [`workbook_file`]: workbooks with any content.
 //!
 //! Servers and files are removed however the tests end: see `watchdog`.
 
@@ -63,6 +64,7 @@ pub mod topology;
 mod views;
 mod watchdog;
 pub mod whole_log;
+pub mod workbook_file;
 
 use std::time::{Duration, Instant};
 

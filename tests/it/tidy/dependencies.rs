@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "event-log-postgres",
             "hmpps",
             "http-api",
+            "postgres-schema",
             "projector",
             "query",
             "sign-on",

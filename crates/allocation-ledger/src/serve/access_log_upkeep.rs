@@ -5,6 +5,8 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::time::sleep;
 
+use super::prepared_schema::prepare;
+
 /// How often entries that have become too old are looked for.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
@@ -14,19 +16,10 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// The pause between two batches of old entries, so that readers and writers come in between.
 const BATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Brings the schema of the access log up to date, or waits for the owner of the database to do it.
-pub(super) async fn prepare(database: PgPool) {
-    while let Err(error) = access_log::migrate(&database).await {
-        let reason = format!("{:#}", anyhow::Error::new(error));
-        tracing::warn!(reason, "waiting for the access log to be prepared: {reason}");
-        sleep(RETRY_INTERVAL).await;
-    }
-}
-
 /// Prepares the access log, then removes old entries, until `stop` is ready.
 pub(super) async fn keep_up(database: PgPool, kept_days: u32, stop: impl Future<Output = ()>) {
     let work = async {
-        prepare(database.clone()).await;
+        prepare(access_log::SCHEMA, database.clone()).await;
         loop {
             let pause = match access_log::remove_old(&database, kept_days).await {
                 Ok(0) => REMOVAL_INTERVAL,

@@ -20,10 +20,9 @@ use super::{
         with_access_log, with_audit, with_event_log, with_messages, with_policies, with_projector, with_publisher,
         with_sign_on,
     },
-    message_intake,
     openapi::{documentation, openapi},
     other_roles::refuse_other_roles,
-    process_metrics,
+    prepared_schema, process_metrics,
     shutdown::{Worker, wait_until_raised},
 };
 use crate::{
@@ -136,7 +135,7 @@ impl<'a> Wiring<'a> {
         let Some(queue) = queue else {
             gauges::messages(&self.metrics, &parked, None);
             gauges::message_queue(&self.metrics, None);
-            let prepared = message_intake::prepare(database.clone());
+            let prepared = prepared_schema::prepare(hmpps::SCHEMA, database.clone());
             let told_to_stop = wait_until_raised(stop);
             self.roles.workers.push(Worker::start("preparation of parked messages", stop, async {
                 tokio::select! {
@@ -171,7 +170,7 @@ impl<'a> Wiring<'a> {
         let status = publisher.status();
         self.metrics.register(|registry| publisher.register_metrics(registry));
         let stop = &self.stop.working;
-        let prepared = message_intake::prepare(database.clone());
+        let prepared = prepared_schema::prepare(hmpps::SCHEMA, database.clone());
         let (stopped, told_to_stop) = (wait_until_raised(stop), wait_until_raised(stop));
         let worker = Worker::start("publisher", stop, async {
             tokio::select! {
@@ -194,7 +193,7 @@ impl<'a> Wiring<'a> {
         let state = sender.state();
         self.metrics.register(|registry| sender.register_metrics(registry));
         let stop = &self.stop.working;
-        let prepared = access_log_upkeep::prepare(database.clone());
+        let prepared = prepared_schema::prepare(access_log::SCHEMA, database.clone());
         let (stopped, told_to_stop) = (wait_until_raised(stop), wait_until_raised(stop));
         let worker = Worker::start("sender to the audit queue", stop, async {
             tokio::select! {

@@ -62,8 +62,8 @@ pub(crate) async fn open_to_serve(settings: &shared_settings::StoreSettings) -> 
 async fn prepare_embedded_views(postgres: Option<&Server>) -> anyhow::Result<PgPool> {
     let views = pool("--views", &url(None, postgres)).await?;
     projector::migrate(&views).await.context("prepare the views' database")?;
-    access_log::migrate(&views).await.context("prepare the access log")?;
-    hmpps::migrate(&views).await.context("prepare the parked messages")?;
+    access_log::SCHEMA.migrate_as_owner(&views).await.context("prepare the access log")?;
+    hmpps::SCHEMA.migrate_as_owner(&views).await.context("prepare the messages of HMPPS")?;
     Ok(views)
 }
 

@@ -128,6 +128,6 @@ fn make_key_file(path: &Path) -> anyhow::Result<()> {
 
 async fn prepare_views(views: &PgPool) -> anyhow::Result<()> {
     projector::prepare(views).await?;
-    access_log::prepare(views).await?;
-    Ok(hmpps::prepare(views).await?)
+    access_log::SCHEMA.prepare(views).await?;
+    Ok(hmpps::SCHEMA.prepare(views).await?)
 }

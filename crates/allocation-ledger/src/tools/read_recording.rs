@@ -30,7 +30,7 @@ async fn store(database: Option<&PgPool>, entry: &AccessEntry) -> anyhow::Result
         return Ok(());
     }
     // A ledger of an earlier version has no access log yet.
-    access_log::migrate(database).await?;
+    access_log::SCHEMA.migrate_as_owner(database).await?;
     access_log::insert(database, &[entry]).await.context("add to it")
 }
 

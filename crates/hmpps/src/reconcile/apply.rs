@@ -2,7 +2,9 @@
 //!
 //! Each command is decided on the case as it is then: at the revision that the comparison read, or
 //! not at all. Its id is derived from the case, that revision and what it says, so that two runs at
-//! once record it once.
+//! once record it once. A person who is unknown has no revision: a reception that a message records
+//! in the same moment is found again as the same fact, or stands beside this one for a person to
+//! void.
 
 use chrono::{DateTime, Utc};
 use command::{Clock, CommandError, Outcome, Request, RequestDigest, Service};

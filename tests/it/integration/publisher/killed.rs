@@ -99,7 +99,7 @@ mod log_in_postgres {
         let messages: BTreeSet<(u64, String)> = taken.iter().cloned().collect();
         assert!(taken.len() > messages.len(), "none of {} messages came twice", taken.len());
 
-        // As a publisher sends them that nobody disturbs.
+        // As a publisher sends them that was never killed.
         let undisturbed = TopicStandIn::serve(None).await.expect("a port");
         let publish = [&["integration", "publish", "--since", &start], &arguments[..], &stores].concat();
         let ran = run_in(&Estate::environment_at(&undisturbed.url), &publish).await;
