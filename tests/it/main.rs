@@ -5,6 +5,7 @@ mod access_log;
 mod answers;
 mod commands;
 mod integration;
+mod pages;
 mod past;
 mod program;
 mod projections;

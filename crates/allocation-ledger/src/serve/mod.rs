@@ -37,6 +37,7 @@ mod pages;
 mod prepared_schema;
 mod process_metrics;
 mod publisher_settings;
+mod reference_pages;
 mod roles;
 mod settings;
 mod shutdown;
@@ -162,8 +163,11 @@ impl ServingLedger {
         let admission = Admission::new(proxies.clone());
         metrics.register(|registry| admission.register_metrics(registry));
         let hosts = HostNames::new(settings.hosts.clone());
-        let limits = RequestLimits::new(proxies, settings.requests_per_second());
-        let router = http_api::add_middleware(router, sign_on, metrics, hosts, limits);
+        let limits = || RequestLimits::new(proxies.clone(), settings.requests_per_second());
+        let mut router = http_api::add_middleware(router, sign_on, metrics.clone(), hosts.clone(), limits());
+        if settings.role == Role::All {
+            router = pages::add_pages(router, metrics, hosts, limits());
+        }
         let http = HttpServer::new(listener, tls, router, stop_signals.accepting.subscribe(), admission);
         let http = tokio::spawn(http.serve());
         let (role, version) = (settings.role.name(), build_info::VERSION);

@@ -6,7 +6,7 @@ use sign_on::SignOn;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::{api_document, api_security, pages};
+use super::{api_document, api_security, reference_pages};
 
 /// The head of the OpenAPI document; each role adds its operations.
 pub(super) fn openapi() -> OpenApi {
@@ -26,7 +26,8 @@ pub(super) fn openapi() -> OpenApi {
 }
 
 /// Routes `/openapi.json`, at `/docs` a browser for it whose assets are in the program, and the
-/// pages for people. Two addresses lead here at which HMPPS's tools look for such a document.
+/// pages that explain the API. Two addresses lead here at which HMPPS's tools look for such a
+/// document.
 pub(super) fn documentation(openapi: &OpenApi, access: &AccessTable, sign_on: Option<&SignOn>) -> GuardedRouter {
     let mut document = api_document::complete(openapi);
     api_security::describe(&mut document, access, sign_on);
@@ -40,5 +41,5 @@ pub(super) fn documentation(openapi: &OpenApi, access: &AccessTable, sign_on: Op
         .open_route("/v3/api-docs", served)
         .open_route("/swagger-ui.html", get(async || Redirect::temporary("/docs/")))
         .open_router(&["/docs", "/docs/", "/docs/{*rest}"], browser)
-        .merge(pages::router(&document))
+        .merge(reference_pages::router(&document))
 }

@@ -104,6 +104,7 @@ pub fn invitation(base_url: &str) -> String {
     let example = cases::EXAMPLE;
     let waiting = cases::WAITING;
     [
+        format!("In the browser:         {base_url}/pages"),
         format!("Who is responsible?     curl {base_url}/prisoners/{example}/responsibility"),
         format!("Everything, with voids: curl {base_url}/prisoners/{example}/history"),
         format!("Who waits for a POM?    curl {base_url}/prisons/{prison}/unallocated"),

@@ -1,0 +1,321 @@
+//! The pages of a command: the form, a last look, and what happened meanwhile.
+
+use askama::Template;
+use axum::{
+    Form,
+    extract::{Path as PathPart, Query, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect, Response},
+};
+use domain::identifier::StaffId;
+
+use crate::{
+    Pages,
+    answers::{ShownEntry, ShownResponsibility, ShownRosterPom},
+    api::{ApiAnswer, ApiError, ApiProblem, Path},
+    case_page::number_of,
+    command_form::{CommandForm, FieldKind, FormView, Typed},
+    command_forms::{form_of_case, form_of_pom, form_of_prison},
+    entry::EntryLine,
+    page_error::PageError,
+    page_frame::{PageFrame, show_as, show_typed},
+    prison_page::{prison_name, prison_of},
+    visitor::Visitor,
+    words,
+};
+
+/// The code of the refusal of a command whose case has moved on.
+const REVISION_MISMATCH: &str = "revision-mismatch";
+
+/// The thing that a command is about.
+struct Subject {
+    /// The names in the API's paths and what stands for them.
+    parts: Vec<(&'static str, String)>,
+    name: String,
+    /// The page to go back to.
+    home: String,
+    prison: Option<String>,
+    /// The revision of a case.
+    revision: Option<u64>,
+}
+
+impl Subject {
+    /// The API's path of a form.
+    fn path(&self, form: &CommandForm) -> String {
+        let parts = self.parts.iter();
+        parts.fold(form.path.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "command.html")]
+struct CommandPage {
+    layout: PageFrame,
+    subject: Subject,
+    view: FormView,
+    /// The entries of others since the form was shown.
+    meanwhile: Vec<EntryLine>,
+}
+
+#[derive(Template)]
+#[template(path = "check.html")]
+struct CheckPage {
+    layout: PageFrame,
+    subject: Subject,
+    view: FormView,
+}
+
+#[derive(Template)]
+#[template(path = "movement.html")]
+struct MovementPage {
+    layout: PageFrame,
+    number: String,
+    is_in_prison: bool,
+}
+
+fn no_form() -> PageError {
+    PageError::Address("There is no such form. Check the address.".to_owned())
+}
+
+async fn case_subject(pages: &Pages, visitor: &Visitor, number: &str) -> Result<Subject, PageError> {
+    let number = number_of(number)?;
+    let path = Path::new(format!("/prisoners/{number}/responsibility"));
+    let case = match pages.api.get::<ShownResponsibility>(visitor, path).await {
+        Ok(ApiAnswer { content, .. }) => Some(content),
+        // The first entry of a case makes it known.
+        Err(ApiError::Refused(problem)) if problem.code == "prisoner-unknown" => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Subject {
+        parts: vec![("number", number.to_string())],
+        name: number.to_string(),
+        home: if case.is_some() { format!("/pages/cases/{number}") } else { "/pages/cases".to_owned() },
+        prison: case.as_ref().and_then(|case| case.prison.clone()),
+        revision: case.and_then(|case| case.as_of.revision),
+    })
+}
+
+fn prison_subject(prison: &str) -> Result<Subject, PageError> {
+    let prison = prison_of(prison)?;
+    Ok(Subject {
+        parts: vec![("prison", prison.to_string())],
+        name: prison_name(&prison),
+        home: format!("/pages/prisons/{prison}"),
+        prison: Some(prison.to_string()),
+        revision: None,
+    })
+}
+
+fn pom_subject(prison: &str, staff_id: &str) -> Result<Subject, PageError> {
+    let staff_id: StaffId =
+        staff_id.parse().map_err(|_| PageError::Address("A staff id is a number. Check the address.".to_owned()))?;
+    let Subject { mut parts, prison, home, .. } = prison_subject(prison)?;
+    parts.push(("staffId", staff_id.to_string()));
+    Ok(Subject {
+        parts,
+        name: format!("POM {staff_id}"),
+        home: format!("{home}/poms/{staff_id}"),
+        prison,
+        revision: None,
+    })
+}
+
+/// The POMs that a form lets choose from: those who take new cases, by name.
+async fn poms_of(
+    pages: &Pages,
+    visitor: &Visitor,
+    subject: &Subject,
+    form: &CommandForm,
+) -> Result<Vec<(String, String)>, PageError> {
+    let Some(prison) =
+        subject.prison.as_deref().filter(|_| form.all_fields().any(|field| matches!(field.kind, FieldKind::Pom)))
+    else {
+        return Ok(Vec::new());
+    };
+    let roster: ApiAnswer<Vec<ShownRosterPom>> =
+        pages.api.get(visitor, Path::new(format!("/prisons/{prison}/poms"))).await?;
+    let active = roster.content.into_iter().filter(|pom| pom.status == "ACTIVE");
+    Ok(active
+        .map(|pom| {
+            let cases = pom.caseload.primary.total;
+            let label = format!("{}, {}, {cases} cases", pom.name, words::pom_kind(&pom.kind));
+            (pom.staff_id.to_string(), label)
+        })
+        .collect())
+}
+
+fn show_form(
+    visitor: &Visitor,
+    status: StatusCode,
+    subject: Subject,
+    view: FormView,
+    meanwhile: Vec<EntryLine>,
+) -> Response {
+    let layout = PageFrame::new(format!("{}: {}", view.form.title, subject.name), visitor)
+        .back(subject.home.clone(), subject.name.clone())
+        .with_errors(!view.errors.is_empty());
+    show_typed(status, &CommandPage { layout, subject, view, meanwhile })
+}
+
+async fn ask(
+    pages: &Pages,
+    visitor: &Visitor,
+    subject: Subject,
+    form: &'static CommandForm,
+    typed: Typed,
+) -> Result<Response, PageError> {
+    let poms = poms_of(pages, visitor, &subject, form).await?;
+    let view = form.view(&typed, &poms, subject.revision, None);
+    Ok(show_form(visitor, StatusCode::OK, subject, view, Vec::new()))
+}
+
+/// Takes a form that was sent: asks once more, records, or shows why not.
+async fn record(
+    pages: &Pages,
+    visitor: &Visitor,
+    subject: Subject,
+    form: &'static CommandForm,
+    typed: Typed,
+) -> Result<Response, PageError> {
+    let poms = poms_of(pages, visitor, &subject, form).await?;
+    let seen = typed.revision();
+    if let Some(problem) = form.missing(&typed) {
+        let view = form.view(&typed, &poms, seen, Some(&problem));
+        return Ok(show_form(visitor, StatusCode::BAD_REQUEST, subject, view, Vec::new()));
+    }
+    if typed.step() == "change" {
+        let view = form.view(&typed, &poms, seen, None);
+        return Ok(show_form(visitor, StatusCode::OK, subject, view, Vec::new()));
+    }
+    if form.is_checked && typed.step() != "confirm" {
+        let view = form.view(&typed, &poms, seen, None);
+        let layout = PageFrame::new(format!("Check before you record: {}", subject.name), visitor)
+            .back(subject.home.clone(), subject.name.clone());
+        return Ok(show_typed(StatusCode::OK, &CheckPage { layout, subject, view }));
+    }
+    let command = form.command(&typed, subject.path(form), subject.prison.as_deref());
+    match pages.api.send(visitor, &command).await {
+        Ok(recorded) => {
+            let position = recorded.position.map(|position| format!("?recorded={position}")).unwrap_or_default();
+            let home = match subject.parts.first() {
+                Some(("number", number)) => format!("/pages/cases/{number}"),
+                _ => subject.home.clone(),
+            };
+            Ok(Redirect::to(&format!("{home}{position}")).into_response())
+        }
+        Err(ApiError::Refused(problem)) => {
+            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            if problem.code == REVISION_MISMATCH {
+                return show_conflict(pages, visitor, subject, form, &typed, &poms).await;
+            }
+            let view = form.view(&typed, &poms, seen, Some(&problem));
+            Ok(show_form(visitor, status, subject, view, Vec::new()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The form again, with what others have recorded since it was shown; what was typed is kept.
+async fn show_conflict(
+    pages: &Pages,
+    visitor: &Visitor,
+    subject: Subject,
+    form: &'static CommandForm,
+    typed: &Typed,
+    poms: &[(String, String)],
+) -> Result<Response, PageError> {
+    let seen = typed.revision();
+    let path = Path::new(format!("/prisoners/{}/history", subject.name)).with("limit", Some("1000"));
+    let history: ApiAnswer<Vec<ShownEntry>> = pages.api.get(visitor, path).await?;
+    let own = history.content.iter().filter(|entry| entry.prisoner_number.as_deref() == Some(&subject.name));
+    let later = own.filter(|entry| seen.is_none_or(|seen| entry.revision > seen));
+    let meanwhile: Vec<_> = later.map(EntryLine::from).collect();
+    let problem = ApiProblem {
+        status: 412,
+        code: REVISION_MISMATCH.to_owned(),
+        title: String::new(),
+        detail:
+            "Somebody has changed this case since you opened the form. See below what is new, and record again if it \
+                 is still right."
+                .to_owned(),
+        errors: Vec::new(),
+    };
+    let view = form.view(typed, poms, subject.revision, Some(&problem));
+    Ok(show_form(visitor, StatusCode::PRECONDITION_FAILED, subject, view, meanwhile))
+}
+
+type Pairs = Vec<(String, String)>;
+
+/// `GET /pages/cases/{number}/{form}`
+pub(crate) async fn ask_of_case(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    PathPart((number, slug)): PathPart<(String, String)>,
+    Query(given): Query<Pairs>,
+) -> Result<Response, PageError> {
+    let subject = case_subject(&pages, &visitor, &number).await?;
+    if slug == "movement" {
+        let layout = PageFrame::new(format!("Record a movement: {}", subject.name), &visitor)
+            .back(subject.home, subject.name.clone());
+        let is_in_prison = subject.prison.is_some();
+        return Ok(show_as(StatusCode::OK, &MovementPage { layout, number: subject.name, is_in_prison }));
+    }
+    let form = form_of_case(&slug).ok_or_else(no_form)?;
+    ask(&pages, &visitor, subject, form, Typed::new(given)).await
+}
+
+/// `POST /pages/cases/{number}/{form}`
+pub(crate) async fn record_of_case(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    PathPart((number, slug)): PathPart<(String, String)>,
+    Form(typed): Form<Pairs>,
+) -> Result<Response, PageError> {
+    let form = form_of_case(&slug).ok_or_else(no_form)?;
+    let subject = case_subject(&pages, &visitor, &number).await?;
+    record(&pages, &visitor, subject, form, Typed::new(typed)).await
+}
+
+/// `GET /pages/prisons/{prison}/{form}`
+pub(crate) async fn ask_of_prison(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    PathPart((prison, slug)): PathPart<(String, String)>,
+    Query(given): Query<Pairs>,
+) -> Result<Response, PageError> {
+    let form = form_of_prison(&slug).ok_or_else(no_form)?;
+    ask(&pages, &visitor, prison_subject(&prison)?, form, Typed::new(given)).await
+}
+
+/// `POST /pages/prisons/{prison}/{form}`
+pub(crate) async fn record_of_prison(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    PathPart((prison, slug)): PathPart<(String, String)>,
+    Form(typed): Form<Pairs>,
+) -> Result<Response, PageError> {
+    let form = form_of_prison(&slug).ok_or_else(no_form)?;
+    record(&pages, &visitor, prison_subject(&prison)?, form, Typed::new(typed)).await
+}
+
+/// `GET /pages/prisons/{prison}/poms/{staffId}/{form}`
+pub(crate) async fn ask_of_pom(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    PathPart((prison, staff_id, slug)): PathPart<(String, String, String)>,
+    Query(given): Query<Pairs>,
+) -> Result<Response, PageError> {
+    let form = form_of_pom(&slug).ok_or_else(no_form)?;
+    ask(&pages, &visitor, pom_subject(&prison, &staff_id)?, form, Typed::new(given)).await
+}
+
+/// `POST /pages/prisons/{prison}/poms/{staffId}/{form}`
+pub(crate) async fn record_of_pom(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    PathPart((prison, staff_id, slug)): PathPart<(String, String, String)>,
+    Form(typed): Form<Pairs>,
+) -> Result<Response, PageError> {
+    let form = form_of_pom(&slug).ok_or_else(no_form)?;
+    record(&pages, &visitor, pom_subject(&prison, &staff_id)?, form, Typed::new(typed)).await
+}

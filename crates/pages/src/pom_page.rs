@@ -1,0 +1,52 @@
+//! A POM of a prison: status, working pattern, and the cases held.
+
+use askama::Template;
+use axum::{
+    extract::{Path as PathPart, Query, State},
+    response::Response,
+};
+use domain::identifier::StaffId;
+use futures::try_join;
+
+use crate::{
+    Pages,
+    answers::{ShownCase, ShownRosterPom},
+    api::{ApiAnswer, Path},
+    clocks::{self, Clocks},
+    page_error::PageError,
+    page_frame::{PageFrame, show},
+    prison_page::{prison_name, prison_of},
+    visitor::Visitor,
+    words,
+};
+
+#[derive(Template)]
+#[template(path = "pom.html")]
+struct PomPage {
+    layout: PageFrame,
+    prison: String,
+    pom: ShownRosterPom,
+    cases: Vec<ShownCase>,
+    has_more: bool,
+}
+
+/// `GET /pages/prisons/{prison}/poms/{staffId}`
+pub(crate) async fn show_pom(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    PathPart((prison, staff_id)): PathPart<(String, String)>,
+    Query(clocks): Query<Clocks>,
+) -> Result<Response, PageError> {
+    let prison = prison_of(&prison)?;
+    let unknown = || PageError::Address(format!("There is no POM {staff_id} on the roster of {prison}."));
+    let id: StaffId = staff_id.parse().map_err(|_| unknown())?;
+    let roster = clocks.of(Path::new(format!("/prisons/{prison}/poms")));
+    let held = clocks.of(Path::new(format!("/poms/{id}/cases"))).with("limit", Some("1000"));
+    let (roster, cases): (ApiAnswer<Vec<ShownRosterPom>>, ApiAnswer<Vec<ShownCase>>) =
+        try_join!(pages.api.get(&visitor, roster), pages.api.get(&visitor, held))?;
+    let pom = roster.content.into_iter().find(|pom| pom.staff_id == id.get()).ok_or_else(unknown)?;
+    let layout =
+        PageFrame::new(pom.name.clone(), &visitor).back(format!("/pages/prisons/{prison}"), prison_name(&prison));
+    let has_more = cases.next.is_some();
+    Ok(show(&PomPage { layout, prison: prison.to_string(), pom, cases: cases.content, has_more }))
+}
