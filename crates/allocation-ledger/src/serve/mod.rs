@@ -34,6 +34,7 @@ mod http_server;
 mod openapi;
 mod other_roles;
 mod pages;
+mod pages_settings;
 mod prepared_schema;
 mod process_metrics;
 mod publisher_settings;
@@ -53,6 +54,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 pub use self::{
     access_log_settings::AccessLogSettings,
     audit_settings::AuditSettings,
+    pages_settings::{PagesServer, PagesSettings},
     publisher_settings::{PublisherSettings, TopicSettings},
     settings::{LAG_MAX_SECONDS, RATE_LIMIT, Role, ServeSettings},
     sign_on_settings::SignOnSettings,
