@@ -147,7 +147,7 @@ enum CallError {
     Request,
 }
 
-/// What a server of OpenID publishes about itself, as far as it matters here.
+/// The description that a server of OpenID publishes of itself, as far as it matters here.
 #[derive(Deserialize)]
 struct DiscoveryDocument {
     issuer: String,
