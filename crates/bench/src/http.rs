@@ -39,6 +39,7 @@ pub(crate) async fn posts_and_gets(
         trusted_proxies: Vec::new(),
         rate_limit: serve::RATE_LIMIT,
         sign_on: serve::SignOnSettings::default(),
+        pages: serve::PagesSettings::default(),
         tls: serve::ServerTlsSettings::default(),
         message_queue: shared_settings::MessageQueueSettings::default(),
         look_ups: LookUpSettings::default(),

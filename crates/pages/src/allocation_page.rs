@@ -25,7 +25,7 @@ const COMPARED_MAX: usize = 4;
 #[derive(Template)]
 #[template(path = "suggestions.html")]
 struct SuggestionsPage {
-    layout: PageFrame,
+    frame: PageFrame,
     number: String,
     prison: String,
     answer: ShownSuggestions,
@@ -34,7 +34,7 @@ struct SuggestionsPage {
 #[derive(Template)]
 #[template(path = "comparison.html")]
 struct ComparisonPage {
-    layout: PageFrame,
+    frame: PageFrame,
     number: String,
     poms: Vec<RankedPom>,
     recommended_kind: Option<String>,
@@ -73,14 +73,14 @@ pub(crate) async fn choose_pom(
     let (number, name) = (number.to_string(), prison_name(&prison));
     let prison = prison.to_string();
     if given.is_empty() {
-        let layout =
+        let frame =
             PageFrame::new(format!("Allocate {number}"), &visitor).back(format!("/pages/prisons/{prison}"), name);
-        return Ok(show(&SuggestionsPage { layout, number, prison, answer }));
+        return Ok(show(&SuggestionsPage { frame, number, prison, answer }));
     }
     let mut poms: Vec<_> = answer.suggestions.into_iter().filter(|pom| compared.contains(&pom.staff_id)).collect();
     let error = (poms.len() > COMPARED_MAX).then_some("These are the first four: choose no more than four to compare");
     let error = if poms.is_empty() { Some("Go back, and choose the POMs to compare") } else { error };
     poms.truncate(COMPARED_MAX);
-    let layout = PageFrame::new(format!("Compare POMs for {number}"), &visitor).back(own, "all who may take the case");
-    Ok(show(&ComparisonPage { layout, number, poms, recommended_kind: answer.recommendation.kind, error }))
+    let frame = PageFrame::new(format!("Compare POMs for {number}"), &visitor).back(own, "all who may take the case");
+    Ok(show(&ComparisonPage { frame, number, poms, recommended_kind: answer.recommendation.kind, error }))
 }

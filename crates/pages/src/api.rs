@@ -121,9 +121,10 @@ impl Visitor {
             .header(header::HOST, "localhost")
             .header(header::ACCEPT, "application/json")
             .extension(self.peer);
-        if let Some(name) = self.recorded_by().and_then(|name| HeaderValue::from_str(name).ok()) {
-            request = request.header(RECORDED_BY, name);
-        }
+        request = match &self.access_token {
+            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose())),
+            None => request.header(RECORDED_BY, self.name.as_str()),
+        };
         if let Some(position) = path.position_at_least {
             request = request.header(POSITION_AT_LEAST, position);
         }
@@ -224,6 +225,14 @@ pub(crate) struct ApiProblem {
     pub(crate) detail: String,
     #[serde(default)]
     pub(crate) errors: Vec<ApiFault>,
+}
+
+impl ApiProblem {
+    /// A refusal of the pages themselves, in a sentence.
+    pub(crate) fn of_pages(status: u16, detail: &str) -> Self {
+        let (code, title) = (String::new(), String::new());
+        Self { status, code, title, detail: detail.to_owned(), errors: Vec::new() }
+    }
 }
 
 /// A part of a request that is at fault.

@@ -50,7 +50,7 @@ pub(crate) struct CaseQuery {
 #[derive(Template)]
 #[template(path = "case.html")]
 struct CasePage {
-    layout: PageFrame,
+    frame: PageFrame,
     number: String,
     prison: Option<(String, String)>,
     clocks: Clocks,
@@ -188,10 +188,10 @@ pub(crate) async fn show_case(
         let name = code.parse::<PrisonCode>().map_or_else(|_| code.clone(), |prison| prison_name(&prison));
         (code, name)
     });
-    let mut layout = PageFrame::new(format!("Case {number}"), &visitor);
-    layout = match &prison {
-        Some((code, name)) => layout.back(format!("/pages/prisons/{code}"), name.clone()),
-        None => layout.back("/pages/cases", "Find a case"),
+    let mut frame = PageFrame::new(format!("Case {number}"), &visitor);
+    frame = match &prison {
+        Some((code, name)) => frame.back(format!("/pages/prisons/{code}"), name.clone()),
+        None => frame.back("/pages/cases", "Find a case"),
     };
     let mut entries: Vec<_> = history.content.iter().map(EntryLine::from).collect();
     entries.reverse();
@@ -202,7 +202,7 @@ pub(crate) async fn show_case(
         waits: pom.is_none() && case.phase != "NOT_IN_CUSTODY" && case.tier.is_some(),
         pom_words: pom.and_then(|pom| pom.name.clone()).unwrap_or_else(|| "Nobody".to_owned()),
         recorded: recorded.map(|entry| entry.title.clone()),
-        layout,
+        frame,
         sentence: sentence(&case, clocks.are_now()),
         facts: CaseFacts::of(&history.content),
         timeline: Timeline::new(&periods.content, moment(&clocks, pages.now())),

@@ -24,7 +24,7 @@ use crate::{
     words,
 };
 
-fn layout(title: String, number: &PrisonerNumber, visitor: &Visitor) -> PageFrame {
+fn frame_of(title: String, number: &PrisonerNumber, visitor: &Visitor) -> PageFrame {
     PageFrame::new(title, visitor).back(format!("/pages/cases/{number}"), format!("case {number}"))
 }
 
@@ -44,7 +44,7 @@ impl DifferenceLine {
 #[derive(Template)]
 #[template(path = "difference.html")]
 struct DifferencePage {
-    layout: PageFrame,
+    frame: PageFrame,
     number: String,
     clocks: Clocks,
     lines: Vec<DifferenceLine>,
@@ -101,8 +101,8 @@ pub(crate) async fn show_difference(
     };
     let later = history.content.iter().filter(|entry| known_until.is_some_and(|until| entry.recorded_at >= until));
     let later = later.map(EntryLine::from).collect();
-    let layout = layout(format!("{number}: then and now"), &number, &visitor);
-    Ok(show(&DifferencePage { layout, number: number.to_string(), clocks, lines, later }))
+    let frame = frame_of(format!("{number}: then and now"), &number, &visitor);
+    Ok(show(&DifferencePage { frame, number: number.to_string(), clocks, lines, later }))
 }
 
 /// A read of a case.
@@ -119,7 +119,7 @@ struct Read {
 #[derive(Template)]
 #[template(path = "readers.html")]
 struct ReadersPage {
-    layout: PageFrame,
+    frame: PageFrame,
     number: String,
     reads: Vec<Read>,
     next: Option<String>,
@@ -140,14 +140,14 @@ pub(crate) async fn show_readers(
     let number = number_of(&number)?;
     let path = Path::new("/access-log").with("prisoner", Some(number.as_str())).with("after", query.after.as_deref());
     let reads: ApiAnswer<Vec<Read>> = pages.api.get(&visitor, path).await?;
-    let layout = layout(format!("Who looked at {number}"), &number, &visitor);
-    Ok(show(&ReadersPage { layout, number: number.to_string(), reads: reads.content, next: reads.next }))
+    let frame = frame_of(format!("Who looked at {number}"), &number, &visitor);
+    Ok(show(&ReadersPage { frame, number: number.to_string(), reads: reads.content, next: reads.next }))
 }
 
 #[derive(Template)]
 #[template(path = "case_file.html")]
 struct CaseFilePage {
-    layout: PageFrame,
+    frame: PageFrame,
     number: String,
     made_at: String,
     sentence: String,
@@ -175,7 +175,7 @@ pub(crate) async fn show_file(
     )?;
     let now = pages.now();
     Ok(show(&CaseFilePage {
-        layout: layout(format!("Case file {number}"), &number, &visitor),
+        frame: frame_of(format!("Case file {number}"), &number, &visitor),
         number: number.to_string(),
         made_at: time(now),
         sentence: sentence(&case.content, true),

@@ -261,13 +261,7 @@ impl CommandForm {
                 },
             })
             .collect();
-        (!errors.is_empty()).then(|| ApiProblem {
-            status: 400,
-            code: "field-missing".to_owned(),
-            title: String::new(),
-            detail: String::new(),
-            errors,
-        })
+        (!errors.is_empty()).then(|| ApiProblem { errors, ..ApiProblem::of_pages(400, "") })
     }
 
     /// The command that the form asks for.

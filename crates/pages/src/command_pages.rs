@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::{
-    Form,
     extract::{Path as PathPart, Query, State},
     http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
@@ -20,9 +19,14 @@ use crate::{
     page_error::PageError,
     page_frame::{PageFrame, show_as, show_typed},
     prison_page::{prison_name, prison_of},
+    sent_form::SentForm,
     visitor::Visitor,
     words,
 };
+
+/// The sentence for a form that was shown in another session of the same person, or by no page.
+const OTHER_SESSION: &str = "You have signed in again since you opened this form. Nothing was recorded. Check the form, \
+                             and send it again.";
 
 /// The code of the refusal of a command whose case has moved on.
 const REVISION_MISMATCH: &str = "revision-mismatch";
@@ -50,25 +54,27 @@ impl Subject {
 #[derive(Template)]
 #[template(path = "command.html")]
 struct CommandPage {
-    layout: PageFrame,
+    frame: PageFrame,
     subject: Subject,
     view: FormView,
     /// The entries of others since the form was shown.
     meanwhile: Vec<EntryLine>,
+    csrf: String,
 }
 
 #[derive(Template)]
 #[template(path = "check.html")]
 struct CheckPage {
-    layout: PageFrame,
+    frame: PageFrame,
     subject: Subject,
     view: FormView,
+    csrf: String,
 }
 
 #[derive(Template)]
 #[template(path = "movement.html")]
 struct MovementPage {
-    layout: PageFrame,
+    frame: PageFrame,
     number: String,
     is_in_prison: bool,
 }
@@ -151,10 +157,10 @@ fn show_form(
     view: FormView,
     meanwhile: Vec<EntryLine>,
 ) -> Response {
-    let layout = PageFrame::new(format!("{}: {}", view.form.title, subject.name), visitor)
+    let frame = PageFrame::new(format!("{}: {}", view.form.title, subject.name), visitor)
         .back(subject.home.clone(), subject.name.clone())
         .with_errors(!view.errors.is_empty());
-    show_typed(status, &CommandPage { layout, subject, view, meanwhile })
+    show_typed(status, &CommandPage { frame, subject, view, meanwhile, csrf: visitor.csrf.clone() })
 }
 
 async fn ask(
@@ -172,28 +178,32 @@ async fn ask(
 /// Takes a form that was sent: asks once more, records, or shows why not.
 async fn record(
     pages: &Pages,
-    visitor: &Visitor,
+    sent: &SentForm,
     subject: Subject,
     form: &'static CommandForm,
-    typed: Typed,
 ) -> Result<Response, PageError> {
+    let SentForm { visitor, typed, .. } = sent;
     let poms = poms_of(pages, visitor, &subject, form).await?;
     let seen = typed.revision();
-    if let Some(problem) = form.missing(&typed) {
-        let view = form.view(&typed, &poms, seen, Some(&problem));
+    if !sent.is_of_session {
+        let view = form.view(typed, &poms, seen, Some(&ApiProblem::of_pages(403, OTHER_SESSION)));
+        return Ok(show_form(visitor, StatusCode::FORBIDDEN, subject, view, Vec::new()));
+    }
+    if let Some(problem) = form.missing(typed) {
+        let view = form.view(typed, &poms, seen, Some(&problem));
         return Ok(show_form(visitor, StatusCode::BAD_REQUEST, subject, view, Vec::new()));
     }
     if typed.step() == "change" {
-        let view = form.view(&typed, &poms, seen, None);
+        let view = form.view(typed, &poms, seen, None);
         return Ok(show_form(visitor, StatusCode::OK, subject, view, Vec::new()));
     }
     if form.is_checked && typed.step() != "confirm" {
-        let view = form.view(&typed, &poms, seen, None);
-        let layout = PageFrame::new(format!("Check before you record: {}", subject.name), visitor)
+        let view = form.view(typed, &poms, seen, None);
+        let frame = PageFrame::new(format!("Check before you record: {}", subject.name), visitor)
             .back(subject.home.clone(), subject.name.clone());
-        return Ok(show_typed(StatusCode::OK, &CheckPage { layout, subject, view }));
+        return Ok(show_typed(StatusCode::OK, &CheckPage { frame, subject, view, csrf: visitor.csrf.clone() }));
     }
-    let command = form.command(&typed, subject.path(form), subject.prison.as_deref());
+    let command = form.command(typed, subject.path(form), subject.prison.as_deref());
     match pages.api.send(visitor, &command).await {
         Ok(recorded) => {
             let position = recorded.position.map(|position| format!("?recorded={position}")).unwrap_or_default();
@@ -206,9 +216,9 @@ async fn record(
         Err(ApiError::Refused(problem)) => {
             let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             if problem.code == REVISION_MISMATCH {
-                return show_conflict(pages, visitor, subject, form, &typed, &poms).await;
+                return show_conflict(pages, visitor, subject, form, typed, &poms).await;
             }
-            let view = form.view(&typed, &poms, seen, Some(&problem));
+            let view = form.view(typed, &poms, seen, Some(&problem));
             Ok(show_form(visitor, status, subject, view, Vec::new()))
         }
         Err(error) => Err(error.into()),
@@ -230,16 +240,11 @@ async fn show_conflict(
     let own = history.content.iter().filter(|entry| entry.prisoner_number.as_deref() == Some(&subject.name));
     let later = own.filter(|entry| seen.is_none_or(|seen| entry.revision > seen));
     let meanwhile: Vec<_> = later.map(EntryLine::from).collect();
-    let problem = ApiProblem {
-        status: 412,
-        code: REVISION_MISMATCH.to_owned(),
-        title: String::new(),
-        detail:
-            "Somebody has changed this case since you opened the form. See below what is new, and record again if it \
-                 is still right."
-                .to_owned(),
-        errors: Vec::new(),
-    };
+    let problem = ApiProblem::of_pages(
+        412,
+        "Somebody has changed this case since you opened the form. See below what is new, and record again if it is \
+         still right.",
+    );
     let view = form.view(typed, poms, subject.revision, Some(&problem));
     Ok(show_form(visitor, StatusCode::PRECONDITION_FAILED, subject, view, meanwhile))
 }
@@ -255,10 +260,10 @@ pub(crate) async fn ask_of_case(
 ) -> Result<Response, PageError> {
     let subject = case_subject(&pages, &visitor, &number).await?;
     if slug == "movement" {
-        let layout = PageFrame::new(format!("Record a movement: {}", subject.name), &visitor)
+        let frame = PageFrame::new(format!("Record a movement: {}", subject.name), &visitor)
             .back(subject.home, subject.name.clone());
         let is_in_prison = subject.prison.is_some();
-        return Ok(show_as(StatusCode::OK, &MovementPage { layout, number: subject.name, is_in_prison }));
+        return Ok(show_as(StatusCode::OK, &MovementPage { frame, number: subject.name, is_in_prison }));
     }
     let form = form_of_case(&slug).ok_or_else(no_form)?;
     ask(&pages, &visitor, subject, form, Typed::new(given)).await
@@ -267,13 +272,12 @@ pub(crate) async fn ask_of_case(
 /// `POST /pages/cases/{number}/{form}`
 pub(crate) async fn record_of_case(
     State(pages): State<Pages>,
-    visitor: Visitor,
     PathPart((number, slug)): PathPart<(String, String)>,
-    Form(typed): Form<Pairs>,
+    sent: SentForm,
 ) -> Result<Response, PageError> {
     let form = form_of_case(&slug).ok_or_else(no_form)?;
-    let subject = case_subject(&pages, &visitor, &number).await?;
-    record(&pages, &visitor, subject, form, Typed::new(typed)).await
+    let subject = case_subject(&pages, &sent.visitor, &number).await?;
+    record(&pages, &sent, subject, form).await
 }
 
 /// `GET /pages/prisons/{prison}/{form}`
@@ -290,12 +294,11 @@ pub(crate) async fn ask_of_prison(
 /// `POST /pages/prisons/{prison}/{form}`
 pub(crate) async fn record_of_prison(
     State(pages): State<Pages>,
-    visitor: Visitor,
     PathPart((prison, slug)): PathPart<(String, String)>,
-    Form(typed): Form<Pairs>,
+    sent: SentForm,
 ) -> Result<Response, PageError> {
     let form = form_of_prison(&slug).ok_or_else(no_form)?;
-    record(&pages, &visitor, prison_subject(&prison)?, form, Typed::new(typed)).await
+    record(&pages, &sent, prison_subject(&prison)?, form).await
 }
 
 /// `GET /pages/prisons/{prison}/poms/{staffId}/{form}`
@@ -312,10 +315,9 @@ pub(crate) async fn ask_of_pom(
 /// `POST /pages/prisons/{prison}/poms/{staffId}/{form}`
 pub(crate) async fn record_of_pom(
     State(pages): State<Pages>,
-    visitor: Visitor,
     PathPart((prison, staff_id, slug)): PathPart<(String, String, String)>,
-    Form(typed): Form<Pairs>,
+    sent: SentForm,
 ) -> Result<Response, PageError> {
     let form = form_of_pom(&slug).ok_or_else(no_form)?;
-    record(&pages, &visitor, pom_subject(&prison, &staff_id)?, form, Typed::new(typed)).await
+    record(&pages, &sent, pom_subject(&prison, &staff_id)?, form).await
 }

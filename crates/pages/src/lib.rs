@@ -4,7 +4,8 @@
 //! |---|---|
 //! | how do pages ask and record? | [`LedgerApi`]: the public HTTP API, and nothing beside it |
 //! | what do the API's answers hold? | `answers` |
-//! | who looks at a page? | `visitor` |
+//! | who looks at a page? | `visitor`; a [`Session`], which [`PageSessions`] finds and renews and `session_cookies` seals |
+//! | how does a person sign in and out? | [`sign_on_routes`] |
 //! | which frame does each page have, and which headers? | `page_frame` |
 //! | how are a prison, a case, a POM, the log shown? | `prison_page`, `case_page`, `case_records`, `pom_page`, `log_pages`, `views_page` |
 //! | how are an entry and the years of a case shown? | `entry`, `timeline` |
@@ -28,10 +29,17 @@ mod command_forms;
 mod command_pages;
 mod entry;
 mod log_pages;
+mod notice;
 mod page_error;
 mod page_frame;
+mod page_sessions;
 mod pom_page;
 mod prison_page;
+mod return_path;
+mod sent_form;
+mod session;
+mod session_cookies;
+mod sign_on_routes;
 mod start_pages;
 mod timeline;
 mod views_page;
@@ -43,12 +51,19 @@ use chrono::{DateTime, Utc};
 use http_api::GuardedRouter;
 use utoipa::openapi::OpenApi;
 
-pub use self::api::LedgerApi;
+pub use self::{
+    api::LedgerApi,
+    page_sessions::{PageSessions, PageSignOn},
+    session::{CsrfToken, Session, SessionRejection},
+    session_cookies::{PagesKey, SetCookies},
+    sign_on_routes::{CALLBACK, sign_on_routes},
+};
 
 /// The parts that all pages share.
 #[derive(Clone)]
 struct Pages {
     api: LedgerApi,
+    sessions: PageSessions,
 }
 
 impl Pages {
@@ -63,13 +78,10 @@ impl Pages {
 /// The pages, which ask and record by this API. They are open to all: what a visitor may see and do
 /// is for the API to say.
 #[must_use]
-pub fn router(api: LedgerApi) -> GuardedRouter {
+pub fn router(api: LedgerApi, sessions: PageSessions) -> GuardedRouter {
     use axum::routing::get;
     let asset = |name: &str| format!("/pages/assets/{}/{name}", assets::VERSION);
     GuardedRouter::new(OpenApi::default())
-        .open_route(&asset("pages.css"), get(assets::style_sheet))
-        .open_route(&asset("pages.js"), get(assets::script))
-        .open_route(&asset("icon.svg"), get(assets::icon))
         .open_route("/pages", get(start_pages::start))
         .open_route("/pages/accessibility", get(start_pages::accessibility))
         .open_route("/pages/people", get(start_pages::choose_person))
@@ -94,5 +106,9 @@ pub fn router(api: LedgerApi) -> GuardedRouter {
         .open_route("/pages/views", get(views_page::show_views))
         .open_route("/pages/cases/{number}/{form}", get(command_pages::ask_of_case))
         .open_route_for(&Method::POST, "/pages/cases/{number}/{form}", command_pages::record_of_case)
-        .map(|router| router.with_state(Pages { api }))
+        .map(|router| sessions.add_to(router.with_state(Pages { api, sessions: sessions.clone() })))
+        .merge(sign_on_routes(sessions))
+        .open_route(&asset("pages.css"), get(assets::style_sheet))
+        .open_route(&asset("pages.js"), get(assets::script))
+        .open_route(&asset("icon.svg"), get(assets::icon))
 }

@@ -28,7 +28,7 @@ const FIRST_DISTANCE: u64 = 64;
 #[derive(Template)]
 #[template(path = "log.html")]
 struct LogPage {
-    layout: PageFrame,
+    frame: PageFrame,
     entries: Vec<EntryLine>,
     /// Where newer entries begin.
     newest: u64,
@@ -86,7 +86,7 @@ pub(crate) async fn show_log(
     let is_newest = entries.len() < SHOWN || query.after.is_none();
     let types = Event::type_names().collect::<Vec<_>>().join(" ");
     let entries = entries.iter().rev().map(EntryLine::from).collect();
-    Ok(show(&LogPage { layout: PageFrame::new("The log", &visitor), entries, newest, is_newest, types }))
+    Ok(show(&LogPage { frame: PageFrame::new("The log", &visitor), entries, newest, is_newest, types }))
 }
 
 /// `GET /pages/log/newer?after=`: the entries after a position as a part of a page, for the script.
@@ -110,7 +110,7 @@ pub(crate) async fn follow(State(pages): State<Pages>, visitor: Visitor, Query(q
 #[derive(Template)]
 #[template(path = "entry.html")]
 struct EntryPage {
-    layout: PageFrame,
+    frame: PageFrame,
     entry: EntryLine,
     stream: String,
     evidence: String,
@@ -128,7 +128,7 @@ pub(crate) async fn show_entry(
     let path = Path::new("/events").with("after", before.as_deref()).with("limit", Some("1"));
     let found: ApiAnswer<Vec<ShownEntry>> = pages.api.get(&visitor, path).await?;
     let entry = found.content.into_iter().find(|entry| entry.position == at).ok_or_else(unknown)?;
-    let layout = PageFrame::new(format!("Entry {at} of the log"), &visitor).back("/pages/log", "the log");
+    let frame = PageFrame::new(format!("Entry {at} of the log"), &visitor).back("/pages/log", "the log");
     let evidence = evidence(&entry.data);
-    Ok(show(&EntryPage { layout, entry: EntryLine::from(&entry), stream: entry.stream, evidence }))
+    Ok(show(&EntryPage { frame, entry: EntryLine::from(&entry), stream: entry.stream, evidence }))
 }

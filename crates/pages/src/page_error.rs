@@ -29,7 +29,7 @@ impl From<ApiError> for PageError {
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage {
-    layout: PageFrame,
+    frame: PageFrame,
     detail: String,
     advice: &'static str,
 }
@@ -37,7 +37,7 @@ struct ErrorPage {
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let (status, title, detail) = match self {
-            Self::Api(ApiError::SignedOut) => return Redirect::to("/pages/people").into_response(),
+            Self::Api(ApiError::SignedOut) => return Redirect::to("/pages/sign-in").into_response(),
             Self::Api(ApiError::Refused(problem)) => {
                 let ApiProblem { status, title, detail, .. } = *problem;
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -56,6 +56,6 @@ impl IntoResponse for PageError {
             status if status >= 500 => "Nothing was lost. Load the page again in a moment.",
             _ => "Go back, put it right, and try again.",
         };
-        show_as(status, &ErrorPage { layout: PageFrame::open(title), detail, advice })
+        show_as(status, &ErrorPage { frame: PageFrame::open(title), detail, advice })
     }
 }

@@ -6,8 +6,6 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 
-use crate::visitor::Visitor;
-
 /// A page may show the style sheet, run the script and send its forms here, and nothing else: text
 /// that became markup would do nothing.
 const SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
@@ -17,18 +15,25 @@ const SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 
 pub(crate) struct PageFrame {
     /// The title, which begins the window's title, too.
     pub(crate) title: String,
-    /// The name of the person who looks, where one is known.
-    pub(crate) person: Option<String>,
+    /// The person who looks, where one is known.
+    pub(crate) person: Option<PersonInFrame>,
     /// The page above this one: its address and its name.
     pub(crate) back: Option<(String, String)>,
     /// Whether something that was typed is refused, which the window's title says first.
     pub(crate) has_errors: bool,
 }
 
+/// The person who looks, as each page says it.
+pub(crate) struct PersonInFrame {
+    pub(crate) name: String,
+    /// The text that the form for signing out carries; `None` where there is no sign-on.
+    pub(crate) csrf: Option<String>,
+}
+
 impl PageFrame {
     /// The frame of a page for a visitor.
-    pub(crate) fn new(title: impl Into<String>, visitor: &Visitor) -> Self {
-        Self { title: title.into(), person: Some(visitor.name.clone()), back: None, has_errors: false }
+    pub(crate) fn new(title: impl Into<String>, person: impl Into<PersonInFrame>) -> Self {
+        Self { title: title.into(), person: Some(person.into()), back: None, has_errors: false }
     }
 
     /// The frame of a page for a visitor who is not known.

@@ -23,7 +23,7 @@ use crate::{
 #[derive(Template)]
 #[template(path = "pom.html")]
 struct PomPage {
-    layout: PageFrame,
+    frame: PageFrame,
     prison: String,
     pom: ShownRosterPom,
     cases: Vec<ShownCase>,
@@ -45,8 +45,8 @@ pub(crate) async fn show_pom(
     let (roster, cases): (ApiAnswer<Vec<ShownRosterPom>>, ApiAnswer<Vec<ShownCase>>) =
         try_join!(pages.api.get(&visitor, roster), pages.api.get(&visitor, held))?;
     let pom = roster.content.into_iter().find(|pom| pom.staff_id == id.get()).ok_or_else(unknown)?;
-    let layout =
+    let frame =
         PageFrame::new(pom.name.clone(), &visitor).back(format!("/pages/prisons/{prison}"), prison_name(&prison));
     let has_more = cases.next.is_some();
-    Ok(show(&PomPage { layout, prison: prison.to_string(), pom, cases: cases.content, has_more }))
+    Ok(show(&PomPage { frame, prison: prison.to_string(), pom, cases: cases.content, has_more }))
 }

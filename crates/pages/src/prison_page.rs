@@ -38,7 +38,7 @@ pub(crate) fn prison_name(prison: &PrisonCode) -> String {
 #[derive(Template)]
 #[template(path = "prison.html")]
 struct PrisonPage {
-    layout: PageFrame,
+    frame: PageFrame,
     prison: PrisonCode,
     name: String,
     clocks: Clocks,
@@ -140,7 +140,7 @@ pub(crate) async fn show_prison(
     let ShownHandovers { starting, due, overdue } = handovers.content;
     let name = prison_name(&prison);
     Ok(show(&PrisonPage {
-        layout: PageFrame::new(name.clone(), &visitor).back("/pages/prisons", "all prisons"),
+        frame: PageFrame::new(name.clone(), &visitor).back("/pages/prisons", "all prisons"),
         prison,
         name,
         clocks,

@@ -4,7 +4,6 @@ use askama::Template;
 use axum::{
     Form,
     extract::{Query, State},
-    http::{HeaderValue, header},
     response::{IntoResponse as _, Redirect, Response},
 };
 use domain::{
@@ -16,19 +15,22 @@ use serde::Deserialize;
 use crate::{
     Pages,
     page_frame::{PageFrame, show},
-    visitor::{CHOSEN_PERSON, DEMO_PEOPLE, DemoPerson, Visitor},
+    visitor::{DEMO_PEOPLE, DemoPerson, Visitor},
 };
 
 #[derive(Template)]
 #[template(path = "people.html")]
 struct PeoplePage {
-    layout: PageFrame,
+    frame: PageFrame,
     people: &'static [DemoPerson],
 }
 
 /// `GET /pages/people`: whom to be, where there is no sign-on.
-pub(crate) async fn choose_person() -> Response {
-    show(&PeoplePage { layout: PageFrame::open("Choose who you are"), people: &DEMO_PEOPLE })
+pub(crate) async fn choose_person(State(pages): State<Pages>) -> Response {
+    if pages.sessions.sign_on().is_some() {
+        return Redirect::to("/pages/sign-in").into_response();
+    }
+    show(&PeoplePage { frame: PageFrame::open("Choose who you are"), people: &DEMO_PEOPLE })
 }
 
 #[derive(Deserialize)]
@@ -38,19 +40,21 @@ pub(crate) struct ChosenPerson {
 }
 
 /// `POST /pages/people`
-pub(crate) async fn be_person(Form(chosen): Form<ChosenPerson>) -> Response {
+pub(crate) async fn be_person(State(pages): State<Pages>, Form(chosen): Form<ChosenPerson>) -> Response {
     let Some(person) = DEMO_PEOPLE.iter().find(|person| person.username == chosen.person) else {
         return Redirect::to("/pages/people").into_response();
     };
-    let cookie = format!("{CHOSEN_PERSON}={}; Path=/; HttpOnly; SameSite=Lax", person.username);
-    let cookie = HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static(""));
-    ([(header::SET_COOKIE, cookie)], Redirect::to(person.home)).into_response()
+    let mut response = Redirect::to(person.home).into_response();
+    if let Some(cookies) = pages.sessions.choose_person(person.username) {
+        cookies.add_to(response.headers_mut());
+    }
+    response
 }
 
 #[derive(Template)]
 #[template(path = "prisons.html")]
 struct PrisonsPage {
-    layout: PageFrame,
+    frame: PageFrame,
     prisons: Vec<(&'static str, &'static str)>,
     typed: String,
     error: Option<String>,
@@ -72,15 +76,15 @@ pub(crate) async fn choose_prison(visitor: Visitor, Query(choice): Query<PrisonC
             None => error = Some("Enter a prison's code, such as LEI, or its name, such as Leeds".to_owned()),
         }
     }
-    let layout = PageFrame::new("Choose a prison", &visitor).with_errors(error.is_some());
+    let frame = PageFrame::new("Choose a prison", &visitor).with_errors(error.is_some());
     let prisons = establishments().map(|prison| (prison.code, prison.name)).collect();
-    show(&PrisonsPage { layout, prisons, typed, error })
+    show(&PrisonsPage { frame, prisons, typed, error })
 }
 
 #[derive(Template)]
 #[template(path = "find_case.html")]
 struct FindCasePage {
-    layout: PageFrame,
+    frame: PageFrame,
     typed: String,
     error: Option<String>,
 }
@@ -103,8 +107,8 @@ pub(crate) async fn find_case(visitor: Visitor, Query(choice): Query<CaseChoice>
             }
         }
     }
-    let layout = PageFrame::new("Find a case", &visitor).with_errors(error.is_some());
-    show(&FindCasePage { layout, typed, error })
+    let frame = PageFrame::new("Find a case", &visitor).with_errors(error.is_some());
+    show(&FindCasePage { frame, typed, error })
 }
 
 /// `GET /pages`: where a visitor begins.
@@ -116,10 +120,10 @@ pub(crate) async fn start(State(_): State<Pages>, visitor: Visitor) -> Redirect 
 #[derive(Template)]
 #[template(path = "accessibility.html")]
 struct AccessibilityPage {
-    layout: PageFrame,
+    frame: PageFrame,
 }
 
 /// `GET /pages/accessibility`: the statement that the regulations of 2018 ask for.
 pub(crate) async fn accessibility() -> Response {
-    show(&AccessibilityPage { layout: PageFrame::open("Accessibility statement") })
+    show(&AccessibilityPage { frame: PageFrame::open("Accessibility statement") })
 }

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Template)]
 #[template(path = "views.html")]
 struct ViewsPage {
-    layout: PageFrame,
+    frame: PageFrame,
     views: Vec<ShownView>,
     streams_aside: u64,
 }
@@ -57,6 +57,6 @@ impl ViewsPage {
 /// `GET /pages/views`
 pub(crate) async fn show_views(State(pages): State<Pages>, visitor: Visitor) -> Result<Response, PageError> {
     let views: ApiAnswer<Vec<ShownView>> = pages.api.get(&visitor, Path::new("/projections")).await?;
-    let layout = PageFrame::new("Views", &visitor);
-    Ok(show(&ViewsPage { layout, streams_aside: views.streams_aside, views: views.content }))
+    let frame = PageFrame::new("Views", &visitor);
+    Ok(show(&ViewsPage { frame, streams_aside: views.streams_aside, views: views.content }))
 }

@@ -4,15 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use axum::{
     extract::FromRequestParts,
-    http::{header, request::Parts},
-    response::{IntoResponse, Redirect, Response},
+    http::request::Parts,
+    response::{IntoResponse as _, Response},
 };
 use http_api::PeerAddress;
+use sign_on::Secret;
 
-use crate::Pages;
-
-/// The cookie that holds who was chosen where there is no sign-on.
-pub(crate) const CHOSEN_PERSON: &str = "ledger-person";
+use crate::{Pages, page_frame::PersonInFrame, session::Session};
 
 /// A person to be where there is no sign-on: on a loopback address, to try the ledger out.
 pub(crate) struct DemoPerson {
@@ -40,28 +38,31 @@ const NO_PEER: PeerAddress = PeerAddress(IpAddr::V4(Ipv4Addr::LOCALHOST));
 #[derive(Debug, Clone)]
 pub(crate) struct Visitor {
     pub(crate) name: String,
+    /// The token for the API; `None` where there is no sign-on.
+    pub(crate) access_token: Option<Secret>,
+    /// The text that each form of the session carries.
+    pub(crate) csrf: String,
     /// Where the person's browser is.
     pub(crate) peer: PeerAddress,
 }
 
-impl Visitor {
-    /// The name for the API where there is no sign-on.
-    pub(crate) fn recorded_by(&self) -> Option<&str> {
-        Some(&self.name)
+impl From<&Visitor> for PersonInFrame {
+    fn from(visitor: &Visitor) -> Self {
+        Self { name: visitor.name.clone(), csrf: visitor.access_token.as_ref().map(|_| visitor.csrf.clone()) }
     }
 }
 
 impl FromRequestParts<Pages> for Visitor {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Pages) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get().copied().unwrap_or(NO_PEER);
-        let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let chosen = cookies.flat_map(|cookies| cookies.split("; ")).filter_map(|cookie| cookie.split_once('='));
-        let chosen = chosen.filter(|(name, _)| *name == CHOSEN_PERSON).map(|(_, value)| value).next();
-        match chosen.and_then(|name| DEMO_PEOPLE.iter().find(|person| person.username == name)) {
-            Some(person) => Ok(Self { name: person.username.to_owned(), peer }),
-            None => Err(Redirect::to("/pages/people").into_response()),
-        }
+        let session = Session::from_request_parts(parts, pages).await.map_err(|rejection| rejection.into_response())?;
+        Ok(Self {
+            name: session.user_name().to_owned(),
+            access_token: session.access_token().cloned(),
+            csrf: session.csrf().for_form().to_owned(),
+            peer,
+        })
     }
 }

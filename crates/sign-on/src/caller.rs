@@ -28,6 +28,12 @@ impl Caller {
         self.user_name.as_deref().or(self.client_id.as_deref()).unwrap_or_default()
     }
 
+    /// When the token expires, by its own word: seconds since 1970.
+    #[must_use]
+    pub fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
     /// How long the token counts from now on, with [`CLOCK_SKEW`]; zero once it has expired.
     #[must_use]
     pub fn time_left(&self) -> Duration {

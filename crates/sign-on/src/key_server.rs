@@ -14,7 +14,7 @@ use std::{
 use crate::{
     KeySet,
     key_set::{KeyError, PublicKey},
-    server::{check_server_address, server_client},
+    server::{check_server_address, server_client, with_causes},
 };
 
 /// How long a fetch may take.
@@ -213,15 +213,4 @@ async fn refresh(server: Weak<KeyServer>, times: KeyTimes) {
         drop(server_now);
         tokio::time::sleep(pause).await;
     }
-}
-
-/// An error with its causes, in one line. `reqwest` names the address in its own text.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -10,6 +10,7 @@
 //! | where do the keys come from? | [`KeySource`]: a file ([`KeySet`]) or a server ([`KeyServer`]) |
 //! | which cryptography? | `cryptography` |
 //! | which servers may be asked, and by which client? | [`check_server_address`], [`server_client`] |
+//! | how does a person sign on in a browser? | [`CodeFlow`] |
 //! | how is a token made to try things out? | [`LocalKey`] |
 //!
 //! It promises that a [`Caller`] exists only where a key of the sign-on has signed the token, and
@@ -19,6 +20,7 @@
 
 mod caller;
 mod caseloads;
+mod code_flow;
 mod cryptography;
 mod key_server;
 mod key_set;
@@ -31,6 +33,7 @@ mod verify;
 
 pub use caller::Caller;
 pub use caseloads::{CaseloadError, CaseloadService};
+pub use code_flow::{BegunSignIn, CodeFlow, CodeFlowClient, CodeFlowError, CodeFlowServer, Secret, TokenPair};
 pub use key_server::{KeyServer, KeyTimes};
 pub use key_set::{KeyError, KeySet};
 pub use local_key::{LocalKey, LocalKeyError, TokenClaims};

@@ -31,6 +31,17 @@ pub fn check_server_address(address: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// An error with its causes, in one line. `reqwest` names the address in its own text.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

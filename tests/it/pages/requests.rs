@@ -1,18 +1,54 @@
 //! Requests to the pages that no browser sends for them, and hostile text.
 
-use reqwest::{Method, redirect::Policy};
+use reqwest::{Client, RequestBuilder, header, redirect::Policy};
 use serde_json::Value;
 
-use crate::support::{HttpAnswer, demonstration::Demonstration, topology::require_single_program};
+use crate::support::{HttpAnswer, demonstration::Demonstration, http_client, topology::require_single_program};
 
-const PERSON: (&str, &str) = ("Cookie", "ledger-person=HOMD_LEI");
+/// The browser of a person who was chosen from the list.
+struct Person {
+    http: Client,
+    base_url: String,
+    cookie: String,
+}
 
-/// Sends a form, and does not go where the answer leads.
-async fn post(demonstration: &Demonstration, path: &str, form: &str, headers: &[(&str, &str)]) -> HttpAnswer {
-    let http = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client");
-    let url = format!("{}{path}", demonstration.program.client().base_url());
-    let request = http.post(url).header("Content-Type", "application/x-www-form-urlencoded").body(form.to_owned());
-    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+impl Person {
+    async fn choose(demonstration: &Demonstration) -> Self {
+        // Makes the cryptography of TLS known.
+        drop(http_client());
+        let http = Client::builder().redirect(Policy::none()).build().expect("a client");
+        let base_url = demonstration.program.client().base_url().to_owned();
+        let mut person = Self { http, base_url, cookie: String::new() };
+        let chosen = person.post("/pages/people", "person=HOMD_LEI", &[]).await;
+        assert_eq!(chosen.header("location"), Some("/pages/prisons"), "{chosen:?}");
+        let cookies = chosen.headers.get_all(header::SET_COOKIE).iter();
+        let cookies =
+            cookies.map(|cookie| cookie.to_str().expect("text").split(';').next().unwrap_or_default().to_owned());
+        person.cookie = cookies.collect::<Vec<_>>().join("; ");
+        person
+    }
+
+    async fn get(&self, path: &str) -> HttpAnswer {
+        answer(self.http.get(format!("{}{path}", self.base_url)).header("Cookie", &self.cookie)).await
+    }
+
+    /// Sends a form, with further headers, and does not go where the answer leads.
+    async fn post(&self, path: &str, form: &str, headers: &[(&str, &str)]) -> HttpAnswer {
+        let request = self.http.post(format!("{}{path}", self.base_url)).body(form.to_owned());
+        let request =
+            request.header("Content-Type", "application/x-www-form-urlencoded").header("Cookie", &self.cookie);
+        answer(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    /// The text that the form of a page carries against forged requests.
+    async fn csrf(&self, path: &str) -> String {
+        let page = self.get(path).await;
+        let found = page.text.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        found.unwrap_or_else(|| panic!("no such text: {page:?}")).to_owned()
+    }
+}
+
+async fn answer(request: RequestBuilder) -> HttpAnswer {
     let response = request.send().await.expect("an answer");
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await.expect("a text");
@@ -21,29 +57,45 @@ async fn post(demonstration: &Demonstration, path: &str, form: &str, headers: &[
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_cannot_record_and_a_visitor_without_a_name_chooses_one() {
+async fn only_a_form_of_the_session_records() {
     require_single_program();
     let demonstration = Demonstration::serve().await;
+    let mut person = Person::choose(&demonstration).await;
     let path = "/pages/cases/A1000AA/tier";
-    let foreign = post(&demonstration, path, "tier=A", &[PERSON, ("Origin", "http://evil.example")]).await;
+    let csrf = person.csrf(path).await;
+    let form = format!("csrf={csrf}&tier=A");
+    let foreign = person.post(path, &form, &[("Origin", "http://evil.example")]).await;
     assert_eq!((foreign.status.as_u16(), foreign.body["code"].as_str()), (403, Some("origin-foreign")), "{foreign:?}");
-    for cookie in ["", "ledger-person=", "ledger-person=ROOT", "ledger-person=HOMD_LEI%00", "=;;;="] {
-        let nobody = post(&demonstration, path, "tier=A", &[("Cookie", cookie)]).await;
-        assert_eq!((nobody.status.as_u16(), nobody.header("location")), (303, Some("/pages/people")), "{cookie}");
+    // A form that another site has made, or one of another session: what was typed is kept.
+    for forged in ["tier=A", "csrf=&tier=A", "csrf=AAAA&tier=A"] {
+        let refused = person.post(path, forged, &[]).await;
+        assert_eq!(refused.status, 403, "{forged}");
+        assert!(refused.text.contains("signed in again") && refused.text.contains("value=\"A\""), "{}", refused.text);
     }
     let history = demonstration.program.client().get("/prisoners/A1000AA/history?type=TierAssigned").await;
     assert_eq!(history.body.as_array().map(Vec::len), Some(2), "{history:?}");
+    assert_eq!(person.post(path, &form, &[]).await.status, 303);
+    for cookie in ["", "ledger-session-1=", "ledger-session-1=AAAA", "ledger-session-1=%00", "=;;;="] {
+        cookie.clone_into(&mut person.cookie);
+        assert_eq!(person.post(path, &form, &[]).await.status, 401, "{cookie}");
+        let nobody = person.get("/pages/cases/A1000AA").await;
+        let sign_in = "/pages/sign-in?to=%2Fpages%2Fcases%2FA1000AA";
+        assert_eq!((nobody.status.as_u16(), nobody.header("location")), (303, Some(sign_in)), "{cookie}");
+    }
 }
 
 #[tokio::test]
 async fn text_that_was_typed_is_shown_as_text() {
     require_single_program();
     let demonstration = Demonstration::serve().await;
+    let person = Person::choose(&demonstration).await;
+    let path = "/pages/cases/A1002AA/community-manager";
+    let csrf = person.csrf(path).await;
     let form = "name=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E%2C%20Sam&team=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E";
-    let recorded = post(&demonstration, "/pages/cases/A1002AA/community-manager", form, &[PERSON]).await;
+    let recorded = person.post(path, &format!("csrf={csrf}&{form}"), &[]).await;
     assert_eq!(recorded.status, 303, "{recorded:?}");
     for path in ["/pages/cases/A1002AA", "/pages/cases/A1002AA/file", "/pages/log"] {
-        let page = demonstration.program.client().send(Method::GET, path, &[PERSON], None).await;
+        let page = person.get(path).await;
         assert_eq!(page.status, 200, "{path}");
         assert!(page.text.contains("alert(1)"), "{path} does not show it");
         assert!(!page.text.contains("<script>") && !page.text.contains("<img"), "{path}");

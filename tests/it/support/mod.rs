@@ -17,6 +17,7 @@
 //! - [`random_numbers`]: random numbers that a seed decides.
 //! - [`raw_http`]: requests as bytes, from an address of the test's choice.
 //! - [`tokens`]: tokens of the sign-on.
+//! - [`hmpps_auth`]: the sign-on that people meet in a browser.
 //! - [`estate`]: queues of HMPPS.
 //! - [`queue`]: a queue as fast as memory; `aws_stand_in` has a topic, too.
 //! - [`audit_sink`]: a queue that refuses some of the messages of the audit.
@@ -42,6 +43,7 @@ pub mod estate;
 mod event_store;
 pub mod exported_file;
 pub mod fake_clock;
+pub mod hmpps_auth;
 pub mod ledger;
 pub mod look_up_services;
 pub mod made_up_events;

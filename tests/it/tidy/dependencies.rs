@@ -61,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("http-api", &["domain", "event-log", "sign-on"]),
     ("kurrentdb-protocol", &[]),
     ("kurrentdb-stand-in", &["kurrentdb-protocol"]),
-    ("pages", &["domain", "http-api"]),
+    ("pages", &["domain", "http-api", "sign-on"]),
     ("postgres-schema", &[]),
     ("projector", &["domain", "event-log", "views"]),
     ("query", &["access-log", "domain", "event-log", "http-api", "views"]),

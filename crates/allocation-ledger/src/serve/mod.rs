@@ -34,6 +34,7 @@ mod http_server;
 mod openapi;
 mod other_roles;
 mod pages;
+mod pages_settings;
 mod prepared_schema;
 mod process_metrics;
 mod publisher_settings;
@@ -54,6 +55,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 pub use self::{
     access_log_settings::AccessLogSettings,
     audit_settings::AuditSettings,
+    pages_settings::{PagesServer, PagesSettings},
     publisher_settings::{PublisherSettings, TopicSettings},
     settings::{LAG_MAX_SECONDS, RATE_LIMIT, Role, ServeSettings},
     sign_on_settings::SignOnSettings,
@@ -164,9 +166,18 @@ impl ServingLedger {
         metrics.register(|registry| admission.register_metrics(registry));
         let hosts = HostNames::new(settings.hosts.clone());
         let limits = || RequestLimits::new(proxies.clone(), settings.requests_per_second());
+        let sessions = match settings.role {
+            Role::All => settings.pages.open(&PagesServer {
+                url: &url,
+                is_loopback: settings.listen.ip().is_loopback(),
+                hosts: &settings.hosts,
+                sign_on: sign_on.as_ref(),
+            })?,
+            Role::Command | Role::Projector | Role::Query | Role::Integration => None,
+        };
         let mut router = http_api::add_middleware(router, sign_on, metrics.clone(), hosts.clone(), limits());
-        if settings.role == Role::All {
-            router = pages::add_pages(router, metrics, hosts, limits());
+        if let Some(sessions) = sessions {
+            router = pages::add_pages(router, sessions, metrics, hosts, limits());
         }
         let http = HttpServer::new(listener, tls, router, stop_signals.accepting.subscribe(), admission);
         let http = tokio::spawn(http.serve());

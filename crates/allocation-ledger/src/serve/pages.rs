@@ -2,13 +2,20 @@
 
 use axum::{Router, extract::Request, routing::any};
 use http_api::{HostNames, InputEnd, PeerAddress, RequestLimits, metrics::Metrics};
+use pages::{LedgerApi, PageSessions};
 use tower_service::Service as _;
 
 /// Adds the pages to the API. A page asks the API within the process as any client does, so that
 /// what it may see and do, and how often, is decided there; at the door of the pages themselves the
 /// address of a browser counts.
-pub(super) fn add_pages(api: Router, metrics: Metrics, hosts: HostNames, limits: RequestLimits) -> Router {
-    let pages = pages::router(pages::LedgerApi::in_process(api.clone()));
+pub(super) fn add_pages(
+    api: Router,
+    sessions: PageSessions,
+    metrics: Metrics,
+    hosts: HostNames,
+    limits: RequestLimits,
+) -> Router {
+    let pages = pages::router(LedgerApi::in_process(api.clone()), sessions);
     let pages = http_api::add_middleware(pages, None, metrics, hosts, limits);
     let show = any(async move |request: Request| {
         let Ok(response) = pages.clone().call(as_received(request)).await;

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use domain::{caseload::TierWeights, prisoner::SuggestionSettings};
 use http_api::TrustedProxies;
 
-use super::{AccessLogSettings, AuditSettings, PublisherSettings, ServerTlsSettings, SignOnSettings};
+use super::{AccessLogSettings, AuditSettings, PagesSettings, PublisherSettings, ServerTlsSettings, SignOnSettings};
 use crate::{look_up_settings::LookUpSettings, shared_settings};
 
 /// The default for how far the views may be behind the log. They follow within milliseconds; a
@@ -44,6 +44,9 @@ pub struct ServeSettings {
     /// Who may use the ledger.
     #[command(flatten)]
     pub sign_on: SignOnSettings,
+    /// How people sign on to the pages.
+    #[command(flatten)]
+    pub pages: PagesSettings,
     /// How clients speak to it.
     #[command(flatten)]
     pub tls: ServerTlsSettings,

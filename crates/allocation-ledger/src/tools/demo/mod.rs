@@ -51,6 +51,7 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
         trusted_proxies: Vec::new(),
         rate_limit: serve::RATE_LIMIT,
         sign_on: serve::SignOnSettings::default(),
+        pages: serve::PagesSettings::default(),
         tls: serve::ServerTlsSettings::default(),
         message_queue: shared_settings::MessageQueueSettings::default(),
         look_ups: LookUpSettings::default(),
