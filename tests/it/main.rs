@@ -13,3 +13,4 @@ mod sign_on;
 mod stores;
 mod support;
 mod tidy;
+mod uploads;
