@@ -157,4 +157,12 @@ mod tests {
         let words = rows_in_words(&odd, "is", "are").0;
         assert!(words.starts_with("100 rows (0, 2, ") && words.ends_with(", 22 and others)"), "{words}");
     }
+
+    #[test]
+    fn a_sheet_of_leavers_is_not_offered_as_current() {
+        let sheet = |is_over| UnreadSheet { name: "Old".to_owned(), cases: 45, is_over };
+        let note = note_unread_sheet(&sheet(true), "case");
+        assert!(note.contains("has 45 cases that are over") && !note.contains("--sheet"), "{note}");
+        assert!(note_unread_sheet(&sheet(false), "case").ends_with("--sheet \"Old\" reads it."));
+    }
 }

@@ -78,7 +78,7 @@ async fn a_recording_that_is_cancelled_says_which_rows_are_recorded_and_goes_on_
     assert!(state["detail"].as_str().is_some_and(|text| text.starts_with("It was cancelled. The rows that say so")));
     let recorded = rows(client, &path, "outcome=recorded&limit=1000").await;
     let said: BTreeSet<String> =
-        recorded.iter().map(|row| row["prisonerNumber"].as_str().unwrap().to_owned()).collect();
+        recorded.iter().map(|row| row["prisonerNumber"].as_str().expect("a number").to_owned()).collect();
     assert!((200..CASES as usize).contains(&said.len()), "{}", said.len());
     assert_eq!(said, recorded_numbers(&ledger).await);
     assert_eq!(state["counts"]["recorded"], json!(said.len()));

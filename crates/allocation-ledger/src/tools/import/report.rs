@@ -308,14 +308,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sheet_of_leavers_is_not_offered_as_current() {
-        let sheet = |is_over| UnreadSheet { name: "Old".to_owned(), cases: 45, is_over };
-        let note = note_unread_sheet(&sheet(true), "case");
-        assert!(note.contains("has 45 cases that are over") && !note.contains("--sheet"), "{note}");
-        assert!(note_unread_sheet(&sheet(false), "case").ends_with("--sheet \"Old\" reads it."));
-    }
-
-    #[test]
     fn row_numbers_are_listed_as_ranges() {
         let list = |rows: &[u32]| list_rows(rows.iter().copied());
         assert_eq!(list(&[2]), "2");
