@@ -14,3 +14,4 @@ mod sign_on;
 mod stores;
 mod support;
 mod tidy;
+mod uploads;

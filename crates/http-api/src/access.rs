@@ -40,6 +40,8 @@ pub enum Access {
     Questions,
     /// A command.
     Commands,
+    /// A command whose body is a file, which its handler bounds and keeps out of memory.
+    Uploads,
     /// All events of the log.
     Feed,
     /// The state of the views.
@@ -75,7 +77,7 @@ impl Access {
         match self {
             Self::Open => &[],
             Self::Questions => &[Right::Read],
-            Self::Commands => &[Right::Record],
+            Self::Commands | Self::Uploads => &[Right::Record],
             Self::Feed => &[Right::Export],
             Self::Views => &[Right::Read, Right::Operate],
             Self::AccessLog => &[Right::Audit],
@@ -92,7 +94,7 @@ impl Access {
     /// only in what it records.
     fn is_confined(self, caller: &Caller) -> bool {
         match self {
-            Self::Commands | Self::FirstApiCommands => true,
+            Self::Commands | Self::Uploads | Self::FirstApiCommands => true,
             Self::Questions | Self::Feed | Self::LiveService | Self::FirstApiQuestions => {
                 !caller.has_any(&[Right::Audit])
             }
@@ -107,7 +109,7 @@ impl Access {
     #[must_use]
     pub(crate) const fn is_of_command(self) -> bool {
         match self {
-            Self::Commands | Self::FirstApiCommands => true,
+            Self::Commands | Self::Uploads | Self::FirstApiCommands => true,
             Self::Open
             | Self::Questions
             | Self::Feed
@@ -121,6 +123,12 @@ impl Access {
         }
     }
 
+    /// Whether the body goes past the limits on bodies in memory.
+    #[must_use]
+    pub(crate) const fn streams_body(self) -> bool {
+        matches!(self, Self::Uploads)
+    }
+
     const fn refusal_form(self) -> RefusalForm {
         match self {
             Self::LiveService => RefusalForm::LiveService,
@@ -128,6 +136,7 @@ impl Access {
             Self::Open
             | Self::Questions
             | Self::Commands
+            | Self::Uploads
             | Self::Feed
             | Self::Views
             | Self::AccessLog

@@ -71,12 +71,7 @@ fn refusal_of_body(error: &(dyn Error + 'static)) -> Option<Problem> {
 /// # Errors
 /// `content-type-unsupported`.
 pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let media_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(|value| value.trim().to_ascii_lowercase());
-    match media_type.as_deref() {
+    match media_type(headers).as_deref() {
         Some("application/json") => Ok(()),
         Some(other) if other.starts_with("application/") && other.ends_with("+json") => Ok(()),
         _ => Err(Problem::new(
@@ -84,6 +79,13 @@ pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
             "A request body is JSON; please send it with the header Content-Type: application/json.",
         )),
     }
+}
+
+/// The media type of a body as its `Content-Type` says it: in lower case, without parameters.
+#[must_use]
+pub fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(|value| value.trim().to_ascii_lowercase())
 }
 
 /// Reads JSON. A problem names the place of the mistake.
@@ -318,7 +320,8 @@ impl<T: DeserializeOwned> Params<T> {
 }
 
 /// The refusal of a parameter that an operation does not have.
-pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
+#[must_use]
+pub fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
     let detail = format!("`{}` is not known here; known are: `{}`", Excerpt(name), known.join("`, `"));
     Problem::fault(ProblemCode::ParameterUnknown, Fault::parameter(name, detail))
 }

@@ -69,6 +69,20 @@ pub struct CommandHeaders {
     pub scope: CallerScope,
 }
 
+impl CommandHeaders {
+    /// Refuses an `If-Match` header on a request that it has no meaning for; to ignore the header
+    /// would be worse.
+    ///
+    /// # Errors
+    /// `header-invalid`.
+    pub fn refuse_if_match(&self, why: &str) -> Result<(), Problem> {
+        match self.if_match {
+            None => Ok(()),
+            Some(_) => Err(Problem::fault(ProblemCode::HeaderInvalid, Fault::header("if-match", why))),
+        }
+    }
+}
+
 /// The caller that a valid token names; the guard of the routes puts it into the request's
 /// extensions. Where there is no sign-on, no request has one.
 #[derive(Debug, Clone, PartialEq, Eq)]

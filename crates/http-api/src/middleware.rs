@@ -38,7 +38,7 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// - a client that asks too often or too much refused, and work beyond what there is room for,
 ///   except that probes are answered all the same;
 /// - refusals held back where a client gets very many;
-/// - a body of at most [`BODY_BYTES_MAX`];
+/// - a body of at most [`BODY_BYTES_MAX`], but for [`Access::Uploads`](crate::Access::Uploads);
 /// - unknown paths and methods, and panics, answered with problems;
 /// - requests to a host other than `hosts`, and from pages of other sites, refused;
 /// - a correlation id, given or made up, in the log and in the answer, and the trace that it
@@ -141,7 +141,7 @@ impl Door {
         if is_probe {
             return Ok(AdmittedRequest { place: None });
         }
-        let place = limits.begin_work(&origin.client, request).map_err(refuse)?;
+        let place = limits.begin_work(&origin.client, request, access).map_err(refuse)?;
         let room = AnswerRoom::new(Arc::clone(limits), origin.client.clone(), access.is_of_command());
         request.extensions_mut().insert(room.clone());
         Ok(AdmittedRequest { place: Some((place, room)) })

@@ -79,8 +79,9 @@ problem_codes! {
         "Send the request again. If it happens again, look for a proxy that cuts requests short.";
     BodyTooLarge => "body-too-large", 413, "The body is larger than a request may be.",
         "Send it in several requests. `detail` says how many bytes are allowed.";
-    ContentTypeUnsupported => "content-type-unsupported", 415, "The body is not announced as JSON.",
-        "Send the header `Content-Type: application/json`.";
+    ContentTypeUnsupported => "content-type-unsupported", 415,
+        "The body is not announced as what the request takes.",
+        "Send the header `Content-Type` that `detail` names: `application/json` for all but a spreadsheet.";
     BodySlow => "body-slow", 408, "The body did not come in time.",
         "Send the request again, all of it at once.";
     TooMany => "too-many", 400, "The request has more entries than one request may have.",
@@ -125,6 +126,10 @@ problem_codes! {
         "Use one of the methods that the `Allow` header lists.";
     MessageUnknown => "message-unknown", 404, "No parked message of HMPPS has the id.",
         "List those that wait with `GET /integration/parked`. One that was taken in or dismissed waits no more.";
+    ImportUnknown => "import-unknown", 404, "No spreadsheet with the id is kept for the prison.",
+        "Upload it again: one is kept for an hour after its last use, and not over a restart. Nothing is recorded twice.";
+    ImportNotReady => "import-not-ready", 409, "The spreadsheet is not read yet, or cannot be.",
+        "Ask for its state. Once it is `READ`, send the same again; one that has `FAILED` unread must be uploaded anew.";
     PrisonUnknown => "prison-unknown", 404, "Neither the list of prisons nor the ledger has the prison.",
         "Check the code of the prison.";
     CaseNotWaiting => "case-not-waiting", 404, "The case does not wait to be allocated at that prison.",

@@ -22,7 +22,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::sleep;
 
 use crate::{
-    BODY_BYTES_MAX, ClientQuota, Problem, ProblemCode, RequestClient, TrustedProxies,
+    Access, BODY_BYTES_MAX, ClientQuota, Problem, ProblemCode, RequestClient, TrustedProxies,
     client_quota::{QuotaExceeded, QuotaShare},
     rate_limit::RateLimit,
 };
@@ -145,12 +145,19 @@ impl RequestLimits {
     }
 
     /// Gives a request a place, with room for its body. A body that does not tell its length is
-    /// counted while it comes: a chunk for which there is no room ends it with [`BodyRefused`].
-    pub(crate) fn begin_work(&self, client: &RequestClient, request: &mut Request) -> Result<WorkPlace, Problem> {
+    /// counted while it comes: a chunk for which there is no room ends it with [`BodyRefused`]. One
+    /// that its handler keeps out of memory takes none.
+    pub(crate) fn begin_work(
+        &self,
+        client: &RequestClient,
+        request: &mut Request,
+        access: Access,
+    ) -> Result<WorkPlace, Problem> {
         let at_work = self.at_work.take(Some(client), 1).map_err(|exceeded| {
             busy(exceeded, "This client has more requests at work than one may. Please wait for their answers.")
         })?;
         let body = match request.body().size_hint().upper().map(as_usize) {
+            _ if access.streams_body() => None,
             // A longer one is refused unread.
             Some(bytes) if (UNCOUNTED_BYTES_MAX + 1..=BODY_BYTES_MAX).contains(&bytes) => {
                 let share = self.body_bytes.take(Some(client), bytes).map_err(refuse_body)?;
@@ -253,7 +260,9 @@ mod tests {
     fn work_beyond_what_there_is_room_for_is_refused_at_once() {
         let (limits, clients) = (limits(), clients());
         let (last, others) = clients.split_last().expect("clients");
-        let begin = |client, bytes| limits.begin_work(client, &mut request(bytes)).map_err(|problem| problem.code());
+        let begin = |client, bytes| {
+            limits.begin_work(client, &mut request(bytes), Access::Commands).map_err(|problem| problem.code())
+        };
         for (at_a_time, bytes) in [(AT_WORK_MAX, 0), (32, BODY_BYTES_AT_WORK_MAX / 32)] {
             let mut places = Vec::new();
             for client in others {
@@ -278,7 +287,9 @@ mod tests {
         let (limits, clients) = (limits(), clients());
         let one = &clients[0];
         let begin = |client, mut request| {
-            let place = limits.begin_work(client, &mut request).unwrap_or_else(|problem| panic!("{problem:?}"));
+            let place = limits
+                .begin_work(client, &mut request, Access::Commands)
+                .unwrap_or_else(|problem| panic!("{problem:?}"));
             (place, request)
         };
         let read = async |request| body_bytes(request, &()).await.map_err(|problem| problem.code());
@@ -311,6 +322,16 @@ mod tests {
         assert_eq!(codes.split_last(), Some((&"overloaded", &["rate-limited"; 8][..])));
         drop(places);
         assert_eq!(limits.body_bytes.taken(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_upload_takes_no_room_of_the_bodies_in_memory() {
+        let (limits, clients) = (limits(), clients());
+        let mut request = chunked_request(200, 64 * 1024);
+        let place = limits.begin_work(&clients[0], &mut request, Access::Uploads);
+        assert!(place.is_ok());
+        let bytes = axum::body::to_bytes(request.into_body(), usize::MAX).await.expect("the whole body");
+        assert_eq!((bytes.len(), limits.body_bytes.taken()), (200 * 64 * 1024, 0));
     }
 
     #[tokio::test]

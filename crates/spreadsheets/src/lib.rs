@@ -53,4 +53,4 @@ pub mod staff;
 mod tests;
 pub mod value;
 
-pub use planned_roster::IMPORT_UNDONE;
+pub use planned_roster::{IMPORT_UNDONE, is_imported};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Command, Stream,
+    Command, Entry, Stream,
     identifier::StaffId,
     london,
     officer::{PomKind, PomStatus},
@@ -19,6 +19,13 @@ use super::planned_command::{ImportTerms, PlannedCommand, command_id, foreseen_e
 /// The reason of the voids, and of a POM's status, where an import is undone. A later import of the
 /// POM's cases takes that status back.
 pub const IMPORT_UNDONE: &str = "import undone";
+
+/// Whether an import recorded an entry of the roster, from whichever door: its command has an id
+/// that the ledger made. A person's command has a key of the caller.
+#[must_use]
+pub fn is_imported(entry: &Entry<PrisonEvent>) -> bool {
+    entry.command_id.is_of_the_ledger()
+}
 
 /// A POM as the rows of a sheet say it: the commonest name and kind.
 pub(super) struct SheetPom<'s> {
@@ -63,8 +70,7 @@ impl PlannedRoster<'_> {
         let is_of_pom = |event: &PrisonEvent| event.staff_id() == Some(staff_id);
         let first =
             entries.find(|entry| matches!(entry.event, PrisonEvent::PomRegistered(_)) && is_of_pom(&entry.event))?;
-        let is_imported = first.recorded_by.client == self.terms.recorded_by.client;
-        if !is_imported || first.effective_at <= london::midnight(from) {
+        if !is_imported(first) || first.effective_at <= london::midnight(from) {
             return None;
         }
         // As corrected on that day, where a wrong registration was undone.
@@ -158,7 +164,7 @@ impl PlannedRoster<'_> {
                 PrisonEvent::PomDetailsChanged(_) => {}
                 _ => continue,
             }
-            if entry.recorded_by.client != self.terms.recorded_by.client {
+            if !is_imported(entry) {
                 return Vec::new();
             }
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use domain::text::Excerpt;
 
 use super::{
-    layout::Layout,
+    layout::{Layout, UnreadSheet},
     reader::{Sheet, column_letters},
 };
 
@@ -69,6 +69,26 @@ fn rows_in_words<'a>(rows: &[u32], one: &'a str, several: &'a str) -> (String, &
         .collect();
     let more = if runs.len() > RUNS_SHOWN_MAX { " and others" } else { "" };
     (format!("{} rows ({}{more})", rows.len(), shown.join(", ")), several)
+}
+
+/// The note on a sheet that holds cases or contacts and was not read. The cases of a sheet of
+/// leavers are not to be read as current ones.
+#[must_use]
+pub fn note_unread_sheet(sheet: &UnreadSheet, what: &str) -> String {
+    let UnreadSheet { name, cases, is_over } = sheet;
+    let count = count_of(*cases, what);
+    if *is_over {
+        return format!(
+            "The sheet `{name}` has {count} that are over, as its name or its dates of leaving say, and was not read."
+        );
+    }
+    format!("The sheet `{name}` has {count} too and was not read: --sheet \"{name}\" reads it.")
+}
+
+/// `1 row`, `2 rows`.
+#[must_use]
+pub fn count_of(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -136,5 +156,13 @@ mod tests {
         let odd: Vec<u32> = (0..100).map(|row| row * 2).collect();
         let words = rows_in_words(&odd, "is", "are").0;
         assert!(words.starts_with("100 rows (0, 2, ") && words.ends_with(", 22 and others)"), "{words}");
+    }
+
+    #[test]
+    fn a_sheet_of_leavers_is_not_offered_as_current() {
+        let sheet = |is_over| UnreadSheet { name: "Old".to_owned(), cases: 45, is_over };
+        let note = note_unread_sheet(&sheet(true), "case");
+        assert!(note.contains("has 45 cases that are over") && !note.contains("--sheet"), "{note}");
+        assert!(note_unread_sheet(&sheet(false), "case").ends_with("--sheet \"Old\" reads it."));
     }
 }

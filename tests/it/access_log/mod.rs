@@ -6,6 +6,7 @@ mod faults;
 mod operators;
 mod outages;
 mod pages;
+mod spreadsheets;
 mod tools;
 
 use access_log::{AccessPage, AccessQuestion, StoredAccess, read_entries};

@@ -98,7 +98,7 @@ async fn the_patterns_of_identifiers_match_what_is_taken() {
 
 /// The texts that a request takes as they are: those of the older services, an entity tag, and an
 /// identifier that the ledger does not look at.
-const FREE_TEXTS: [&str; 8] = [
+const FREE_TEXTS: [&str; 12] = [
     "get /api/allocation/{prisonerNumber}: prisonerNumber",
     "get /api/allocation/{prisonerNumber}/primary_pom: prisonerNumber",
     "get /api/handovers/{prisonerNumber}: prisonerNumber",
@@ -106,6 +106,10 @@ const FREE_TEXTS: [&str; 8] = [
     "get /subject-access-request: crn",
     "post /allocation/active",
     "post /allocation: email",
+    "post /prisons/{prisonCode}/spreadsheets: file-name",
+    "post /prisons/{prisonCode}/spreadsheets: map",
+    "post /prisons/{prisonCode}/spreadsheets: pom-kind",
+    "post /prisons/{prisonCode}/spreadsheets: sheet",
     "If-None-Match",
 ];
 
@@ -253,6 +257,7 @@ async fn tags_are_in_the_order_of_reading_writing_and_the_older_services() {
             "The log and the views",
             "Commands to a case",
             "Commands to a prison",
+            "Spreadsheets",
             "Messages of HMPPS",
             "Live service",
             "First allocation API",
@@ -268,7 +273,7 @@ async fn tags_are_in_the_order_of_reading_writing_and_the_older_services() {
 }
 
 /// The verbs that the ids of operations begin with, of those that record something.
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 23] = [
     "allocate",
     "assign",
     "change",
@@ -291,6 +296,7 @@ const VERBS: [&str; 22] = [
     "dismiss",
     "calculate",
     "find",
+    "upload",
 ];
 
 #[tokio::test]
@@ -325,7 +331,8 @@ async fn a_parameter_of_a_path_is_named_by_what_it_is() {
     for (path, _) in document["paths"].as_object().expect("paths") {
         names.extend(path.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0.to_owned())));
     }
-    let expected = ["contactId", "messageId", "prisonCode", "prisonerNumber", "revision", "staffId", "staffIds"];
+    let expected =
+        ["contactId", "messageId", "prisonCode", "prisonerNumber", "revision", "spreadsheetId", "staffId", "staffIds"];
     assert_eq!(names, expected.map(str::to_owned).into());
 }
 

@@ -90,6 +90,12 @@ pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("PATCH", "/prisons/{prisonCode}/poms/{staffId}", Command),
     ("PUT", "/prisons/{prisonCode}/poms/{staffId}/status", Command),
     ("POST", "/prisons/{prisonCode}/reallocations", Command),
+    ("POST", "/prisons/{prisonCode}/spreadsheets", Command),
+    ("GET", "/prisons/{prisonCode}/spreadsheets/{spreadsheetId}", Command),
+    ("DELETE", "/prisons/{prisonCode}/spreadsheets/{spreadsheetId}", Command),
+    ("POST", "/prisons/{prisonCode}/spreadsheets/{spreadsheetId}/recording", Command),
+    ("GET", "/prisons/{prisonCode}/spreadsheets/{spreadsheetId}/refused-rows", Command),
+    ("GET", "/prisons/{prisonCode}/spreadsheets/{spreadsheetId}/rows", Command),
 ];
 
 /// The operations of the document that need no token.

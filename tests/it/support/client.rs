@@ -61,8 +61,8 @@ impl Client {
 
     /// The URL of the service that handles a request.
     fn url_of(&self, method: &Method, path: &str) -> &str {
-        let is_question = *method == Method::GET
-            || *method == Method::HEAD
+        let is_of_uploads = path.contains("/spreadsheets");
+        let is_question = (*method == Method::GET || *method == Method::HEAD) && !is_of_uploads
             || QUESTIONS_WITH_A_BODY.iter().any(|question| path.split('?').next() == Some(question));
         self.command_url.as_deref().filter(|_| !is_question).unwrap_or(&self.base_url)
     }
@@ -106,10 +106,24 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(HttpAnswer { status, headers, text, body })
+        read_answer(request).await
     }
+
+    /// Uploads a file, and panics if no answer arrives.
+    pub async fn upload(&self, path: &str, headers: &[(&str, &str)], file: impl Into<reqwest::Body>) -> HttpAnswer {
+        let url = format!("{}{path}", self.url_of(&Method::POST, path));
+        let mut request = self.http.post(url).header("Content-Type", "application/octet-stream").body(file);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read_answer(request).await.unwrap_or_else(|error| panic!("{path} was not answered: {error:?}"))
+    }
+}
+
+async fn read_answer(request: reqwest::RequestBuilder) -> reqwest::Result<HttpAnswer> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Ok(HttpAnswer { status, headers, text, body })
 }

@@ -20,12 +20,13 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 /// The tags in their order: reading, writing, the older services, running it.
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("Questions about a case", "Who is responsible for a person, at any time, and everything that led to it."),
     ("Questions about a prison", "A prison's cases, POMs, handovers and statistics."),
     ("The log and the views", "The events for other services, and how far the views are."),
     ("Commands to a case", "What happens to a case is recorded."),
     ("Commands to a prison", "A prison's roster and its move onto OMiC are recorded."),
+    ("Spreadsheets", "A prison's spreadsheet of allocations is read, looked at and recorded."),
     ("Messages of HMPPS", "Messages that the ledger could not take in, for those who run it."),
     ("Live service", "As \"Manage POM cases\" answers, for its clients."),
     ("First allocation API", "As the allocation API of 2019 took and answered it."),

@@ -72,6 +72,7 @@ fn describe_operation(operation: &mut Value, access: Access, roles: &RoleMap, is
         }
         Access::Questions
         | Access::Commands
+        | Access::Uploads
         | Access::Feed
         | Access::Views
         | Access::AccessLog

@@ -142,6 +142,10 @@ impl ServingLedger {
         let mut wiring = Wiring::new(settings, &log, &stop_signals, sign_on);
         if settings.role.commands() {
             wiring = wiring.with_command()?;
+            // A command service uses the views' database for the access log alone.
+            let is_named = settings.role == Role::Command && settings.stores.views.is_some();
+            let of_command = if is_named { Some(stores::lazy_views(&settings.stores)?) } else { None };
+            wiring = wiring.with_imports(views.as_ref().or(of_command.as_ref()))?;
         }
         if let (true, Some(views)) = (settings.role.integrates(), &views) {
             wiring = wiring.with_messages(views).await?.with_publisher(views).await?.with_audit(views).await;

@@ -9,7 +9,12 @@ use http_api::{GuardedRouter, Problem, ProblemCode, access::methods};
 /// so it asks for no token.
 pub(super) fn refuse_other_roles(router: GuardedRouter) -> GuardedRouter {
     let own = router.access().clone();
-    let others = [("command", command::openapi()), ("query", query::openapi()), ("integration", hmpps::openapi())];
+    let others = [
+        ("command", command::openapi()),
+        ("command", import::openapi()),
+        ("query", query::openapi()),
+        ("integration", hmpps::openapi()),
+    ];
     others.into_iter().fold(router, |router, (service, openapi)| {
         openapi.paths.paths.iter().fold(router, |router, (path, item)| {
             let elsewhere = methods(item).into_iter().filter(|method| own.find(path, method).is_none());

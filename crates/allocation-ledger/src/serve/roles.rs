@@ -53,6 +53,7 @@ pub(super) struct Wiring<'a> {
     sign_on: Option<Arc<SignOn>>,
     router: GuardedRouter,
     metrics: Metrics,
+    access_log: Option<AccessLog>,
     roles: Roles,
 }
 
@@ -92,6 +93,7 @@ impl<'a> Wiring<'a> {
             sign_on,
             router: GuardedRouter::new(openapi()),
             metrics,
+            access_log: None,
             roles: Roles::default(),
         }
     }
@@ -113,6 +115,35 @@ impl<'a> Wiring<'a> {
         self.router = self.router.merge(command::router(service.clone()));
         self.roles.service = Some(service);
         Ok(self)
+    }
+
+    /// Takes spreadsheets, and records who reads what they say of cases. A command service that
+    /// does not know the views' database takes none where there is a sign-on: it could not say who
+    /// saw what.
+    ///
+    /// # Errors
+    /// The settings of the access log are not usable.
+    pub(super) fn with_imports(self, views: Option<&PgPool>) -> anyhow::Result<Self> {
+        let (mut wiring, access_log) = match views {
+            Some(views) => {
+                let (wiring, access_log) = self.record_reads(views)?;
+                (wiring, Some(access_log))
+            }
+            None if self.sign_on.is_none() => (self, Some(AccessLog::off())),
+            None => (self, None),
+        };
+        let Some(service) = wiring.roles.service.clone() else { return Ok(wiring) };
+        let (log, settings) = (Arc::clone(&wiring.log.log), wiring.settings.commands.command_settings());
+        let imports = import::Imports::new(service, log, settings, wiring.log.import_turns(), access_log);
+        wiring.metrics.register(|registry| imports.register_metrics(registry));
+        let stop = &wiring.stop.working;
+        let keeping = imports.clone().keep(wait_until_raised(stop));
+        wiring.roles.workers.push(Worker::start("imports", stop, async {
+            keeping.await;
+            Ok(())
+        }));
+        wiring.router = wiring.router.merge(import::router(imports));
+        Ok(wiring)
     }
 
     /// Takes in the messages of HMPPS, if a queue is named, and shows those that wait for a person.
@@ -267,10 +298,14 @@ impl<'a> Wiring<'a> {
         Ok(wiring)
     }
 
-    /// The access log, with the worker that writes it.
+    /// The access log, with the worker that writes it; one for all roles of the process.
     fn record_reads(mut self, views: &PgPool) -> anyhow::Result<(Self, AccessLog)> {
+        if let Some(access_log) = self.access_log.clone() {
+            return Ok((self, access_log));
+        }
         let mode = self.settings.access_log.mode(self.sign_on.is_some())?;
         let access_log = AccessLog::new(mode);
+        self.access_log = Some(access_log.clone());
         if mode != RecordingMode::Off {
             self.metrics.register(|registry| access_log.register_metrics(registry));
             gauges::access_log(&self.metrics, &access_log);

@@ -1,29 +1,20 @@
 //! The event log alone, opened as the settings say.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use domain::identifier::PrisonCode;
 use embedded_postgres::ServerCondition;
 use event_log::{LogError, OrderedError, OrderedEvent, SharedLog, stored_event::refuse_older_log};
 use event_log_kurrentdb::{KurrentLog, KurrentOrderedWriter, NamingKeyError};
 use event_log_postgres::{PostgresLog, PostgresOrderedWriter};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use import::turn::ImportTurns;
+use sqlx::PgPool;
 
 use super::postgres::{lazy_pool, pool, start_embedded, url};
 use crate::shared_settings;
 
 /// The pause between two tries to prepare the event log.
 const PREPARE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long an import waits for another one into the same prison, which takes seconds.
-const IMPORT_TURN_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
-
-/// The step that fails where Postgres is out of reach while an import waits for its turn.
-const TAKE_TURN: &str = "wait for other imports of the prison";
-
-/// The SQLSTATE of a lock that was not free within `lock_timeout`.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// The event log without the views, which most tools do not need.
 pub struct LogStore {
@@ -171,28 +162,13 @@ impl LogStore {
         lazy_pool("--views", Some(&url(settings.views.as_ref(), self.postgres.as_ref()))).map(Some)
     }
 
-    /// Waits until no other import of this prison runs on the log, so that imports of two files at
-    /// once end as if one had come after the other. The turn ends when it is dropped. A KurrentDB
-    /// server has nothing to wait for: there, imports at once take turns row by row.
-    ///
-    /// # Errors
-    /// The other import does not end within [`IMPORT_TURN_WAIT_MAX`], or Postgres is out of reach.
-    pub async fn take_import_turn(&self, prison: &PrisonCode) -> anyhow::Result<Option<ImportTurn>> {
-        self.take_import_turns(&BTreeSet::from([prison.clone()])).await
-    }
-
-    /// [`LogStore::take_import_turn`] of several prisons, one after the other, by one connection.
-    ///
-    /// # Errors
-    /// As [`LogStore::take_import_turn`].
-    pub async fn take_import_turns(&self, prisons: &BTreeSet<PrisonCode>) -> anyhow::Result<Option<ImportTurn>> {
-        let LogBackend::Postgres(pool) = &self.backend else { return Ok(None) };
-        let mut connection = PgConnection::connect_with(&pool.connect_options()).await.context(TAKE_TURN)?;
-        // In the set's order, so that no two programs wait for each other.
-        for prison in prisons {
-            lock_imports(&mut connection, prison).await?;
-        }
-        Ok(Some(ImportTurn { _connection: connection }))
+    /// The turns of imports into prisons.
+    #[must_use]
+    pub fn import_turns(&self) -> ImportTurns {
+        ImportTurns::new(match &self.backend {
+            LogBackend::Postgres(pool) => Some(pool.clone()),
+            LogBackend::Kurrent(_) => None,
+        })
     }
 
     /// The condition of the embedded Postgres, where there is one.
@@ -288,13 +264,6 @@ impl LogStore {
             None => Ok(()),
         }
     }
-}
-
-/// A turn to import into one or more prisons: locks that Postgres releases when their connection
-/// closes, also that of a program that was killed.
-#[derive(Debug)]
-pub struct ImportTurn {
-    _connection: PgConnection,
 }
 
 /// Appends events of many streams in the order given, with their recorded times, to either kind of
@@ -409,35 +378,6 @@ async fn connect_existing_log(
         return Ok(None);
     }
     Ok(Some((backend, postgres)))
-}
-
-/// Waits until no other connection has the lock on imports into the prison.
-async fn lock_imports(connection: &mut PgConnection, prison: &PrisonCode) -> anyhow::Result<()> {
-    let name = format!("allocation-ledger import {prison}");
-    let is_free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
-        .bind(&name)
-        .fetch_one(&mut *connection)
-        .await
-        .context(TAKE_TURN)?;
-    if is_free {
-        return Ok(());
-    }
-    let minutes = IMPORT_TURN_WAIT_MAX.as_secs() / 60;
-    eprintln!("Another import into {prison} is running. Waiting for it to end, {minutes} minutes at most.");
-    sqlx::query("SELECT set_config('lock_timeout', $1, false)")
-        .bind(format!("{}ms", IMPORT_TURN_WAIT_MAX.as_millis()))
-        .execute(&mut *connection)
-        .await
-        .context(TAKE_TURN)?;
-    let waited =
-        sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))").bind(&name).execute(&mut *connection).await;
-    waited.map(drop).map_err(|error| match error.as_database_error().and_then(|error| error.code()).as_deref() {
-        Some(LOCK_NOT_AVAILABLE) => anyhow!(
-            "another import into {prison} has not ended within {minutes} minutes, and nothing was recorded: run the \
-             same command again when it has ended, or end it if it hangs"
-        ),
-        _ => anyhow::Error::new(error).context(TAKE_TURN),
-    })
 }
 
 /// That a naming key is refused, where that is what an error of the log says.

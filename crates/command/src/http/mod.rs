@@ -43,7 +43,7 @@ use domain::{
     moment::Instant,
     prison, prisoner,
 };
-use http_api::{Access, CommandHeaders, GuardedRouter, Problem, ProblemCode, problem::Fault};
+use http_api::{Access, CommandHeaders, GuardedRouter, Problem};
 use utoipa::OpenApi;
 use utoipa_axum::routes;
 
@@ -159,16 +159,9 @@ fn request(
     }
 }
 
-/// Refuses an `If-Match` header on a request that concerns several streams; to ignore the header
-/// would be worse.
+/// Refuses an `If-Match` header on a request that concerns several streams.
 fn refuse_if_match(headers: &CommandHeaders) -> Result<(), Problem> {
-    match headers.if_match {
-        None => Ok(()),
-        Some(_) => Err(Problem::fault(
-            ProblemCode::HeaderInvalid,
-            Fault::header("if-match", "this request concerns several streams, so there is no one revision to match"),
-        )),
-    }
+    headers.refuse_if_match("this request concerns several streams, so there is no one revision to match")
 }
 
 #[cfg(test)]

@@ -2,17 +2,22 @@
 //! it: the process has little memory and little time, and ends with its answer.
 //!
 //! The process is this program once more, with one argument that no subcommand has. It gets the
-//! bytes of the file on its standard input and answers in JSON on its standard output. It opens no
-//! file and no connection, and gets none of the variables, which may hold passwords.
+//! file as its standard input and answers in JSON on its standard output. It opens no file and no
+//! connection, and gets none of the variables, which may hold passwords.
 
 use std::{
     ffi::OsStr,
+    fs::File,
     io::{self, BufReader, BufWriter, Read as _, Write as _},
     os::unix::process::ExitStatusExt as _,
     process::{Command, ExitCode, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -47,52 +52,74 @@ const CPU_SECONDS_MORE: u64 = 5;
 /// The time that the process may take, however busy the machine is.
 const WAIT_MAX: Duration = Duration::from_mins(5);
 
+/// How soon the process is ended once that is asked for.
+const STOP_INTERVAL: Duration = Duration::from_millis(100);
+
 /// The exit code of a program in Rust that has panicked.
 const PANICKED: i32 = 101;
 
 /// The answer of the process: the sheets, or the reason why there are none.
 type Answer = Result<Vec<Sheet>, String>;
 
-/// Reads the sheets of a file apart.
-///
-/// # Errors
-/// The file cannot be read as a spreadsheet, or not within the limits.
-pub fn read(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Sheet>> {
-    let program = std::env::current_exe().context("find the file of this program")?;
-    let mut command = Command::new(program);
-    command
-        .args([ARGUMENT, name, &bytes.len().to_string()])
-        .env_clear()
-        // The allocator would take its reserve from the limit.
-        .env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
-    answer_of(&mut command, bytes, WAIT_MAX)
+/// Ends a reading before its time, from another thread; clones end the same one.
+#[derive(Debug, Clone, Default)]
+pub struct ReadStop(Arc<AtomicBool>);
+
+impl ReadStop {
+    /// Ends the reading.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the reading is to end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
-/// Starts the process that reads, gives it the file, and waits for its answer.
-fn answer_of(command: &mut Command, bytes: &[u8], wait_max: Duration) -> anyhow::Result<Vec<Sheet>> {
+/// Reads the sheets of a file apart, from its beginning.
+///
+/// # Errors
+/// The file cannot be read as a spreadsheet, or not within the limits, or the reading was stopped.
+pub fn read(name: &str, file: File, stop: &ReadStop) -> anyhow::Result<Vec<Sheet>> {
+    let program = std::env::current_exe().context("find the file of this program")?;
+    let len = file.metadata().context("measure the file")?.len();
+    let mut command = Command::new(program);
+    command
+        .args([ARGUMENT, name, &len.to_string()])
+        .env_clear()
+        // The allocator would take its reserve from the limit.
+        .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
+        .stdin(file);
+    answer_of(&mut command, WAIT_MAX, stop)
+}
+
+/// The end of a process that another thread brought about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EarlyEnd {
+    Late,
+    Stopped,
+}
+
+/// Starts the process that reads, and waits for its answer.
+fn answer_of(command: &mut Command, wait_max: Duration, stop: &ReadStop) -> anyhow::Result<Vec<Sheet>> {
     let mut process = command
-        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .context("start the process that reads the spreadsheet")?;
-    let input = process.stdin.take().context("write to the process that reads")?;
     let output = process.stdout.take().context("read from the process that reads")?;
     let id = Pid::from_raw(i32::try_from(process.id()).context("name the process that reads")?);
     let (ended, has_ended) = mpsc::channel::<()>();
-    let (answer, is_late) = thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut input = input;
-            // A process that has ended has answered, or its status says why not.
-            let _ = input.write_all(bytes);
-        });
+    let (answer, early_end) = thread::scope(|scope| {
         let clock = scope.spawn(move || {
-            let is_late = has_ended.recv_timeout(wait_max) == Err(mpsc::RecvTimeoutError::Timeout);
-            if is_late {
+            let early_end = wait_for_early_end(&has_ended, wait_max, stop);
+            if early_end.is_some() {
                 // It is this process's own until it has been waited for, below.
                 let _ = kill(id, Signal::SIGKILL);
             }
-            is_late
+            early_end
         });
         let answer: serde_json::Result<Answer> = serde_json::from_reader(BufReader::new(output));
         drop(ended);
@@ -102,7 +129,25 @@ fn answer_of(command: &mut Command, bytes: &[u8], wait_max: Duration) -> anyhow:
     match answer {
         Ok(Ok(sheets)) => Ok(sheets),
         Ok(Err(reason)) => bail!(reason),
-        Err(_) => Err(ended_early(status, is_late.then_some(wait_max))),
+        Err(_) if early_end == Some(EarlyEnd::Stopped) => bail!("the reading was stopped"),
+        Err(_) => Err(ended_early(status, early_end.map(|_| wait_max))),
+    }
+}
+
+/// Waits until the process has ended by itself, its time is over, or it is to stop.
+fn wait_for_early_end(has_ended: &mpsc::Receiver<()>, wait_max: Duration, stop: &ReadStop) -> Option<EarlyEnd> {
+    let begun = Instant::now();
+    loop {
+        let left = wait_max.saturating_sub(begun.elapsed());
+        if has_ended.recv_timeout(left.min(STOP_INTERVAL)) != Err(mpsc::RecvTimeoutError::Timeout) {
+            return None;
+        }
+        if stop.is_stopped() {
+            return Some(EarlyEnd::Stopped);
+        }
+        if begun.elapsed() >= wait_max {
+            return Some(EarlyEnd::Late);
+        }
     }
 }
 
@@ -177,7 +222,8 @@ mod tests {
     /// The reason that is given where this shell script runs in the place of the reader.
     fn reason(script: &str) -> String {
         let mut command = Command::new("/bin/sh");
-        answer_of(command.args(["-c", script]), b"a file", WAIT_MAX).expect_err("no answer").to_string()
+        let ran = answer_of(command.args(["-c", script]), WAIT_MAX, &ReadStop::default());
+        ran.expect_err("no answer").to_string()
     }
 
     #[test]
@@ -199,7 +245,18 @@ mod tests {
     #[test]
     fn a_process_that_does_not_end_is_ended_and_the_wait_is_told() {
         let mut command = Command::new("sleep");
-        let ended = answer_of(command.arg("86400"), b"a file", Duration::from_millis(1)).expect_err("no answer");
+        let wait = Duration::from_millis(1);
+        let ended = answer_of(command.arg("86400"), wait, &ReadStop::default()).expect_err("no answer");
         assert!(ended.to_string().starts_with("it was not read within 0 seconds"), "{ended}");
+    }
+
+    #[test]
+    fn a_reading_that_is_stopped_ends_its_process_and_says_so() {
+        let stop = ReadStop::default();
+        let reading = stop.clone();
+        let ended = thread::spawn(move || answer_of(Command::new("sleep").arg("86400"), WAIT_MAX, &reading));
+        stop.stop();
+        let ended = ended.join().expect("no panic").expect_err("no answer");
+        assert_eq!(ended.to_string(), "the reading was stopped");
     }
 }

@@ -34,18 +34,18 @@ mod xlsb;
 mod xlsx;
 mod xml;
 
-use std::path::Path;
+use std::{fs, io::Read as _, path::Path};
 
 use anyhow::{Context as _, ensure};
 
 pub use self::{
-    apart::answer_if_asked,
+    apart::{ReadStop, answer_if_asked},
     sheet::{Cell, DAMAGED, DAY_ZERO_OF_1904, Marks, Row, Sheet, column_letters, refuse_unread},
 };
 
 /// The largest file in bytes. A prison's spreadsheet has some thousand rows and less than a
 /// megabyte; a larger file is something else.
-const FILE_LEN_MAX: u64 = 64 << 20;
+pub const FILE_LEN_MAX: u64 = 64 << 20;
 
 /// The sheets of a file.
 #[derive(Debug)]
@@ -59,23 +59,39 @@ pub struct File {
 /// # Errors
 /// The file cannot be opened, is too large, takes too much to read, or has no rows and columns.
 pub fn read(path: &Path) -> anyhow::Result<File> {
-    let shown = path.display();
-    let about = std::fs::metadata(path).with_context(|| format!("open {shown}: is the name right?"))?;
+    let shown = path.display().to_string();
+    let file = fs::File::open(path).with_context(|| format!("open {shown}: is the name right?"))?;
+    let about = file.metadata().with_context(|| format!("open {shown}: is the name right?"))?;
     ensure!(about.is_file(), "{shown} is not a file: give a spreadsheet (.xlsx, .ods or .csv)");
-    ensure!(
-        about.len() <= FILE_LEN_MAX,
-        "{shown} has {} MiB, too large for a spreadsheet of cases: give the file of one prison",
-        about.len() >> 20
-    );
-    let bytes = std::fs::read(path).with_context(|| format!("read {shown}"))?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    read_opened(file, &shown, &name, &ReadStop::default())
+}
+
+/// Reads a file that is open, from its beginning, in a process of its own. `shown` names the file
+/// in errors, and `name` is that of the sheet of a text.
+///
+/// # Errors
+/// As [`read`], and where the reading is stopped.
+pub fn read_opened(file: fs::File, shown: &str, name: &str, stop: &ReadStop) -> anyhow::Result<File> {
+    let len = file.metadata().with_context(|| format!("measure {shown}"))?.len();
+    ensure!(
+        len <= FILE_LEN_MAX,
+        "{shown} has {} MiB, too large for a spreadsheet of cases: give the file of one prison",
+        len >> 20
+    );
     // The programs of this crate's own tests and of the fuzzer are none that can be asked to read;
     // the tests of the program read apart.
-    let read = if cfg!(any(test, fuzzing)) { sheets(&name, &bytes) } else { apart::read(&name, &bytes) };
+    let read = if cfg!(any(test, fuzzing)) { read_here(name, file) } else { apart::read(name, file, stop) };
     let sheets = read.with_context(|| format!("read {shown} as a spreadsheet (.xlsx, .ods or .csv)"))?;
     let is_something = |sheet: &Sheet| !sheet.rows.is_empty() || sheet.marks.unread.is_some();
     ensure!(sheets.iter().any(is_something), "{shown} is empty: give a spreadsheet with rows");
     Ok(File { sheets })
+}
+
+fn read_here(name: &str, mut file: fs::File) -> anyhow::Result<Vec<Sheet>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).context("read the file")?;
+    sheets(name, &bytes)
 }
 
 /// Reads the sheets of a file in this process.

@@ -7,6 +7,7 @@ mod other_prison;
 mod own_prison;
 mod recorded_reads;
 mod repeats;
+mod uploads;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -65,6 +65,10 @@ fn attempt(method: &str, path: &str) -> (String, Option<Value>, Expected) {
         }
         ("GET", "/poms/{staffId}/cases") => (format!("/poms/{POM_MDI}/cases"), None, Without(200)),
         ("GET", _) if path.starts_with("/prisoners/") => (of_case, None, NotYours),
+        ("POST", "/prisons/{prisonCode}/spreadsheets") => (format!("{of_prison}?file-name=a.csv"), None, NotYours),
+        (_, path) if path.starts_with("/prisons/{prisonCode}/spreadsheets/") => {
+            (of_prison.replace("{spreadsheetId}", "63ba0b4b-2a6e-4d6c-9f59-2f6f0a3f8a11"), None, NotYours)
+        }
         ("GET", _) if path.starts_with("/prisons/") => (of_prison, None, NotYours),
         ("POST", "/prisoners/{prisonerNumber}/allocations") => {
             case(json!({"prison": "LEI", "pom": {"staffId": POM_LEI}}))

@@ -22,6 +22,7 @@ use domain::{
 };
 use event_log::{SharedLog, decode};
 use futures::TryStreamExt as _;
+use import::record::{ImportRecorder, PLANS_MAX, explain_interruption, load_cases, refuse_contended};
 use indicatif::ProgressBar;
 use spreadsheets::{
     compare::{
@@ -37,9 +38,8 @@ use spreadsheets::{
 use super::{
     compare_report::{ComparedCase, ComparisonReport, DifferenceOutcome},
     first_prison,
-    record::{ImportRecorder, PLANS_MAX, explain_interruption, load_cases, refuse_contended},
+    local_import::{LocalImport, ShownProgress, tell_wait},
     report::NOTHING_RECORDED,
-    sheet_import::SheetImport,
 };
 use crate::{shared_settings::identifier, stores::LogStore};
 
@@ -125,7 +125,7 @@ fn parse_day(text: &str) -> anyhow::Result<NaiveDate> {
 /// A departure is named of a case that is not gone, or the ledger cannot be reached.
 pub async fn compare(
     settings: &CompareSettings,
-    import: SheetImport<'_>,
+    import: LocalImport<'_>,
 ) -> anyhow::Result<(ComparisonReport, Vec<String>)> {
     if import.dry_run || settings.changes_on().is_none() {
         let listed = async |store: Option<&LogStore>| Comparison::read(store, settings, &import).await?.list();
@@ -135,16 +135,18 @@ pub async fn compare(
         };
     }
     LogStore::with_existing_to_write(&import.stores.log, async |store| {
-        let held = import.load(&store.log).await?;
+        let held = import.sheet.load(&store.log).await?;
         let import = import.with_go_live(held)?;
-        let _turn = store.take_import_turn(&import.terms.prison).await?;
+        let _turn = store.import_turns().take(&import.sheet.terms.prison, tell_wait).await?;
         let comparison = Comparison::read(Some(store), settings, &import).await?;
         comparison.check_departures()?;
-        let service = Service::new(store.log.clone(), import.commands.clone());
-        let recorder = import.recorder(&service);
+        let service = Service::new(store.log.clone(), import.sheet.commands.clone());
+        let bar = ProgressBar::hidden();
+        let shown = ShownProgress(&bar);
+        let recorder = import.sheet.recorder(&service, &shown);
         // Planned on what the report compares with: a case that has changed since is overtaken.
         let held = Some(comparison.held.clone());
-        let plan = import.record(&store.log, held, &recorder, &ProgressBar::hidden()).await?;
+        let plan = import.sheet.record(&store.log, held, &recorder).await?;
         let departures = comparison.record_departures(&store.log, &recorder).await?;
         Ok((comparison.report(Some(&plan), departures), import.closing_remarks(&plan)))
     })
@@ -157,7 +159,7 @@ type DepartureOutcomes = BTreeMap<PrisonerNumber, DifferenceOutcome>;
 /// A sheet beside what the ledger has.
 struct Comparison<'a> {
     settings: &'a CompareSettings,
-    import: &'a SheetImport<'a>,
+    import: &'a LocalImport<'a>,
     /// The prison, and the cases of the sheet.
     held: HeldHistories,
     /// The cases that a POM at the prison holds, or that wait there.
@@ -174,15 +176,15 @@ impl<'a> Comparison<'a> {
     async fn read(
         store: Option<&LogStore>,
         settings: &'a CompareSettings,
-        import: &'a SheetImport<'a>,
+        import: &'a LocalImport<'a>,
     ) -> anyhow::Result<Self> {
-        let prison = &import.terms.prison;
+        let prison = &import.sheet.terms.prison;
         let log = store.map(|store| &store.log);
         let (held, held_here) = match log {
-            Some(log) => (import.load(log).await?, load_held_at(log, prison).await?),
+            Some(log) => (import.sheet.load(log).await?, load_held_at(log, prison).await?),
             None => (HeldHistories::of_empty_ledger(prison), BTreeMap::new()),
         };
-        let left = find_departures(&import.table.rows);
+        let left = find_departures(&import.sheet.table.rows);
         let named = settings.departures().map(|departure| &departure.number);
         let numbers: BTreeSet<_> = named.chain(left.keys()).cloned().collect();
         let elsewhere: Vec<_> = numbers.into_iter().filter(|number| !held_here.contains_key(number)).collect();
@@ -203,12 +205,12 @@ impl<'a> Comparison<'a> {
         if self.settings.changes_on().is_none() {
             return Ok((self.report(None, self.recorded_before().collect()), Vec::new()));
         }
-        first_prison::check_go_live(&self.held.prison, self.import.terms.go_live)?;
+        first_prison::check_go_live(&self.held.prison, self.import.sheet.terms.go_live)?;
         self.check_departures()?;
-        let plan = self.import.plan(self.held.clone());
+        let plan = self.import.sheet.plan(self.held.clone());
         let mut outcomes = self.known_outcomes();
         for (departure, history) in self.due_departures() {
-            let outcome = match plan_departure(&departure, history, &self.import.terms) {
+            let outcome = match plan_departure(&departure, history, &self.import.sheet.terms) {
                 Ok(_) => DifferenceOutcome::WouldRecord,
                 Err(refusal) => DifferenceOutcome::Refused(refusal.sentence),
             };
@@ -222,7 +224,7 @@ impl<'a> Comparison<'a> {
     /// The differences of the rows, then the cases that are gone. Where a plan is given, each row
     /// has its outcome by the plan; the others are listed.
     fn report(&self, plan: Option<&ImportPlan>, mut departures: DepartureOutcomes) -> ComparisonReport {
-        let (table, terms) = (self.import.table, &self.import.terms);
+        let (table, terms) = (self.import.sheet.table, &self.import.sheet.terms);
         let mut report = ComparisonReport::new(terms, &table.sheet);
         let planned_rows: HashMap<u32, &PlannedRow> =
             plan.iter().flat_map(|plan| plan.rows.iter().map(|planned| (planned.row.number, planned))).collect();
@@ -293,7 +295,7 @@ impl<'a> Comparison<'a> {
         let is_here = self.held_here.contains_key(number);
         let is_gone = is_here && !survivors.contains(number) && rows.is_none_or(|rows| rows.row_there.is_none());
         let reason = rows.map(|rows| match &rows.leaving {
-            _ if !is_here => format!("{}; {}", rows.says, describe_absence(case, &self.import.terms.prison)),
+            _ if !is_here => format!("{}; {}", rows.says, describe_absence(case, &self.import.sheet.terms.prison)),
             _ if !is_gone => {
                 format!("{}, and the sheet has the case under a number that was merged into it", rows.says)
             }
@@ -309,12 +311,12 @@ impl<'a> Comparison<'a> {
     /// The row that has a case as one that is here, where another row says that it has left.
     fn find_contradiction(&self, number: &PrisonerNumber) -> Option<u32> {
         let history = self.held_here.get(number).or_else(|| self.elsewhere.get(number));
-        self.left.get(number)?.contradiction(history, &self.import.terms.prison)
+        self.left.get(number)?.contradiction(history, &self.import.sheet.terms.prison)
     }
 
     /// The numbers of the rows that do not say that the person has left.
     fn numbers_there(&self) -> BTreeSet<&PrisonerNumber> {
-        let there = self.import.table.rows.iter().filter(|row| row.left.is_none());
+        let there = self.import.sheet.table.rows.iter().filter(|row| row.left.is_none());
         there.filter_map(|row| row.prisoner_number.as_ref()).collect()
     }
 
@@ -333,7 +335,7 @@ impl<'a> Comparison<'a> {
     /// is recorded already is none of them.
     fn check_departures(&self) -> anyhow::Result<()> {
         let (there, survivors) = (self.numbers_there(), self.survivors_there());
-        let prison = &self.import.terms.prison;
+        let prison = &self.import.sheet.terms.prison;
         let mut named = BTreeSet::new();
         for departure in self.settings.departures() {
             let number = &departure.number;
@@ -367,7 +369,7 @@ impl<'a> Comparison<'a> {
         let came_back = came_back.filter_map(|(number, _)| self.held_here.get(number));
         let is_recorded = |history: &&prisoner::History| {
             let departure = self.find_departure(history.number());
-            departure.is_some_and(|departure| departure.leaving.is_recorded(history, &self.import.terms.prison))
+            departure.is_some_and(|departure| departure.leaving.is_recorded(history, &self.import.sheet.terms.prison))
         };
         let recorded = self.elsewhere.values().chain(came_back).filter(is_recorded);
         recorded.map(|history| (history.number().clone(), DifferenceOutcome::RecordedBefore))
@@ -423,7 +425,7 @@ impl<'a> Comparison<'a> {
         departure: &Departure,
         history: &prisoner::History,
     ) -> anyhow::Result<DifferenceOutcome> {
-        let (number, terms) = (&departure.number, &self.import.terms);
+        let (number, terms) = (&departure.number, &self.import.sheet.terms);
         // A departure that the user names is not of a row.
         let rows = self.left.get(number).filter(|rows| rows.leaving.as_ref() == Ok(&departure.leaving));
         let mut history = Cow::Borrowed(history);

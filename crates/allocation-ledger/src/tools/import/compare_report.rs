@@ -15,10 +15,10 @@ use spreadsheets::{
     layout::SheetReading,
     plan::ImportTerms,
     refused::RefusedRow,
+    remarks::count_of,
     row::{DataRow, RowCase, RowProblem},
 };
 
-use super::report::count_of;
 use crate::stdout::{self, table};
 
 /// A case that differs between sheet and ledger.

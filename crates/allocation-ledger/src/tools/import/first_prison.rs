@@ -3,10 +3,11 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use chrono::NaiveDate;
 use domain::{identifier::PrisonCode, prison};
 use event_log::SharedLog;
+use import::sheet_import::{self, GoLiveConflict};
 
 use crate::{shared_settings::LogSettings, stores::LogStore};
 
@@ -42,17 +43,13 @@ pub async fn check_listed(
 /// # Errors
 /// The dates differ.
 pub fn check_go_live(prison: &prison::History, given: Option<NaiveDate>) -> anyhow::Result<()> {
-    let (code, joined) = (prison.code(), prison.roster().joined.as_ref());
-    if let (Some(given), Some(joined)) = (given, joined)
-        && given != joined.go_live_date
-    {
-        bail!(
-            "{code} has the go-live date {} already, and --go-live is {given}: leave --go-live out, or correct the date \
-             first, with `PUT /prisons/{code}/go-live-date` of a serving ledger",
-            joined.go_live_date
-        );
-    }
-    Ok(())
+    let code = prison.code();
+    sheet_import::check_go_live(prison, given).map_err(|GoLiveConflict { known, given }| {
+        anyhow!(
+            "{code} has the go-live date {known} already, and --go-live is {given}: leave --go-live out, or correct the \
+             date first, with `PUT /prisons/{code}/go-live-date` of a serving ledger"
+        )
+    })
 }
 
 /// Has the user confirm the go-live date of a new prison, `earliest` in the sheet.

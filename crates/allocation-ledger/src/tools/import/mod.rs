@@ -10,12 +10,10 @@
 mod compare;
 mod compare_report;
 mod first_prison;
+mod local_import;
 pub mod nomis_contacts;
-pub(super) mod record;
 mod refused_file;
 pub(super) mod report;
-mod sheet_import;
-mod source;
 pub mod spreadsheet;
 pub mod undo;
 

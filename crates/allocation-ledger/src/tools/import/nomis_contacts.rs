@@ -26,6 +26,11 @@ use domain::{
 };
 use event_log::SharedLog;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use import::{
+    record::{CASES_AT_ONCE, ImportRecorder, explain_interruption, load_contacts, load_prison},
+    source::ImportSource,
+};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
 use spreadsheets::{
@@ -33,15 +38,14 @@ use spreadsheets::{
     heading::Field,
     layout::{self, Layout, SheetReading, reading},
     reader,
-    remarks::remarks,
+    remarks::{count_of, note_unread_sheet, remarks},
     value::PomKindWords,
 };
 
 use super::{
     first_prison,
-    record::{CASES_AT_ONCE, ImportRecorder, explain_interruption, load_contacts, load_prison},
-    report::{NOTHING_RECORDED, count_of, note_unread_sheet},
-    source::ImportSource,
+    local_import::{ShownProgress, tell_wait},
+    report::NOTHING_RECORDED,
 };
 use crate::{
     shared_settings::{self, identifier},
@@ -134,7 +138,8 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
     };
     first_prison::check_listed(&settings.stores.log, &settings.prison, settings.unlisted_prison, is_known).await?;
 
-    let source = ImportSource::of_new_run(&settings.file, sheet)?;
+    let file_name = settings.file.file_name().unwrap_or_default().to_string_lossy();
+    let source = ImportSource::of_new_run(&file_name, sheet)?;
     let planned =
         |histories: &[nomis_contacts::History]| plan(rows.clone(), &settings.prison, histories, settings.complete, now);
     let load = async |log: &SharedLog| {
@@ -162,12 +167,13 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         planned.into_iter().map(|planned| planned.line).collect()
     } else {
         LogStore::with(&settings.stores.log, async |store| {
-            let _turn = store.take_import_turn(&settings.prison).await?;
+            let _turn = store.import_turns().take(&settings.prison, tell_wait).await?;
             let planned = planned(&load(&store.log).await?);
             record_read(store, &planned).await?;
             let recorded_by = settings.recorder.recorded_by(super::CLIENT);
             let service = Service::new(store.log.clone(), commands);
-            record(&ImportRecorder::new(&service, recorded_by, source), planned).await
+            let bar = ProgressBar::hidden();
+            record(&ImportRecorder::new(&service, recorded_by, source, &ShownProgress(&bar)), planned).await
         })
         .await?
     };

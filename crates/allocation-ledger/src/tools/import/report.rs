@@ -6,24 +6,24 @@
 //! summary, for people, go to standard error then.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     io::{self, Write},
 };
 
-use chrono::NaiveDate;
 use comfy_table::Table;
 use domain::{
-    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    identifier::{PrisonCode, PrisonerNumber},
     officer::PomKind,
     text::Visible,
-    tier::Tier,
 };
+use import::row_line::{PlannedCaseload, RowLine, RowOutcome, count_waiting, planned_caseloads};
 use serde::Serialize;
 use spreadsheets::{
     heading::Field,
-    layout::{SheetReading, UnreadSheet},
+    layout::SheetReading,
     plan::{ImportPlan, PlannedRow, Verdict},
-    row::{self, RowCase},
+    remarks::count_of,
+    row,
     value::DateColumn,
 };
 
@@ -37,25 +37,9 @@ const ALL_LEFT: &str = "has left; only current cases are recorded";
 
 /// One row of data in the report. Every member is always there.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RowLine<'a> {
-    sheet: &'a str,
-    row: u32,
-    data_row: u32,
-    outcome: &'static str,
-    prisoner_number: Option<&'a PrisonerNumber>,
-    tier: Option<Tier>,
-    staff_id: Option<StaffId>,
-    pom_name: Option<&'a str>,
-    pom_kind: Option<PomKind>,
-    allocated_on: Option<NaiveDate>,
-    /// Since when a case without a POM waits, where the sheet says it.
-    waiting_since: Option<NaiveDate>,
-    code: Option<&'a str>,
-    column: Option<&'a str>,
-    value: Option<&'a str>,
-    reason: Option<&'a str>,
-    warnings: &'a [String],
+struct SheetReportLine<'a> {
+    #[serde(flatten)]
+    row: RowLine<'a>,
     /// The field of each column; in the first line alone, since it is the same for all.
     reading: Option<&'a SheetReading>,
 }
@@ -83,7 +67,8 @@ impl ImportReport<'_> {
     pub fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         for (index, planned) in self.plan.rows.iter().enumerate() {
             let reading = (index == 0).then_some(self.reading);
-            let line = RowLine { reading, ..self.line(planned) };
+            let if_due = if self.dry_run { RowOutcome::WouldRecord } else { RowOutcome::Recorded };
+            let line = SheetReportLine { row: RowLine::new(&self.table.sheet, planned, if_due), reading };
             serde_json::to_writer(&mut *out, &line)?;
             out.write_all(b"\n")?;
         }
@@ -134,10 +119,7 @@ impl ImportReport<'_> {
         }
         let count = |wanted: fn(&Verdict) -> bool| self.plan.rows.iter().filter(|row| wanted(&row.verdict)).count();
         let already = count(|verdict| *verdict == Verdict::AlreadyRecorded);
-        let is_waiting = |row: &&PlannedRow| {
-            matches!(row.verdict, Verdict::Record(_)) && matches!(row.row.case, Ok(RowCase::Waiting(_)))
-        };
-        let waiting = self.plan.rows.iter().filter(is_waiting).count();
+        let waiting = count_waiting(self.plan);
         lines.push(format!(
             "Sheet `{}`: {} of data: {} {}, {} refused{}.",
             self.table.sheet,
@@ -176,69 +158,17 @@ impl ImportReport<'_> {
         lines.join("\n")
     }
 
-    fn line<'a>(&'a self, planned: &'a PlannedRow) -> RowLine<'a> {
-        let case = planned.row.allocated();
-        let problem = match &planned.verdict {
-            Verdict::Refused(problem) => Some(problem),
-            Verdict::Record(_) | Verdict::AlreadyRecorded => None,
-        };
-        RowLine {
-            sheet: &self.table.sheet,
-            row: planned.row.number,
-            data_row: planned.row.data_row,
-            outcome: match &planned.verdict {
-                Verdict::Record(_) if self.dry_run => "would-record",
-                Verdict::Record(_) => "recorded",
-                Verdict::AlreadyRecorded => "already-recorded",
-                Verdict::Refused(_) => "refused",
-            },
-            prisoner_number: planned.row.prisoner_number.as_ref(),
-            tier: planned.row.case.as_ref().ok().map(RowCase::tier),
-            staff_id: case.map(|case| case.staff_id),
-            pom_name: case.and_then(|case| case.pom_name.as_deref()),
-            pom_kind: planned.pom_kind,
-            allocated_on: case.map(|case| case.allocated_on),
-            waiting_since: match &planned.row.case {
-                Ok(RowCase::Waiting(waiting)) => waiting.since,
-                _ => None,
-            },
-            code: problem.map(|problem| problem.code.as_str()),
-            column: problem.and_then(|problem| problem.column.as_deref()),
-            value: problem.and_then(|problem| problem.value.as_deref()),
-            reason: problem.map(|problem| problem.reason.as_str()),
-            warnings: &planned.warnings,
-            reading: None,
-        }
-    }
-
     fn recorded_by_pom(&self) -> Table {
-        #[derive(Default)]
-        struct Caseload<'a> {
-            name: &'a str,
-            kind: Option<PomKind>,
-            cases: usize,
-            by_tier: BTreeMap<char, usize>,
-        }
-        let mut caseloads = BTreeMap::<StaffId, Caseload<'_>>::new();
-        for planned in self.plan.rows.iter().filter(|planned| matches!(planned.verdict, Verdict::Record(_))) {
-            let Some(case) = planned.row.allocated() else { continue };
-            let caseload = caseloads.entry(case.staff_id).or_default();
-            // As the ledger has it: the rows may spell it in several ways.
-            caseload.name = planned.roster_name.as_deref().unwrap_or_default();
-            caseload.kind = planned.pom_kind;
-            caseload.cases += 1;
-            *caseload.by_tier.entry(case.tier.letter()).or_default() += 1;
-        }
         let mut table =
             table(&["POM", "Staff id", "Kind", if self.dry_run { "Would record" } else { "Recorded" }, "By tier"]);
-        for (staff_id, caseload) in caseloads {
-            let kind = match caseload.kind {
+        for PlannedCaseload { staff_id, name, kind, cases, by_tier } in planned_caseloads(self.plan) {
+            let kind = match kind {
                 Some(PomKind::Prison) => "prison",
                 Some(PomKind::Probation) => "probation",
                 None => "",
             };
-            let tiers: Vec<_> = caseload.by_tier.iter().map(|(tier, count)| format!("{tier} {count}")).collect();
-            table.add_row([caseload.name, &staff_id.to_string(), kind, &caseload.cases.to_string(), &tiers.join(", ")]);
+            let tiers: Vec<_> = by_tier.iter().map(|(tier, count)| format!("{tier} {count}")).collect();
+            table.add_row([name, &staff_id.to_string(), kind, &cases.to_string(), &tiers.join(", ")]);
         }
         table
     }
@@ -369,24 +299,6 @@ fn list_rows(rows: impl Iterator<Item = u32>) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// The note on a sheet that holds cases or contacts and was not read. The cases of a sheet of
-/// leavers are not to be read as current ones.
-pub fn note_unread_sheet(sheet: &UnreadSheet, what: &str) -> String {
-    let UnreadSheet { name, cases, is_over } = sheet;
-    let count = count_of(*cases, what);
-    if *is_over {
-        return format!(
-            "The sheet `{name}` has {count} that are over, as its name or its dates of leaving say, and was not read."
-        );
-    }
-    format!("The sheet `{name}` has {count} too and was not read: --sheet \"{name}\" reads it.")
-}
-
-/// `1 row`, `2 rows`.
-pub fn count_of(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 fn were(count: usize) -> &'static str {
     if count == 1 { "was" } else { "were" }
 }
@@ -394,14 +306,6 @@ fn were(count: usize) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sheet_of_leavers_is_not_offered_as_current() {
-        let sheet = |is_over| UnreadSheet { name: "Old".to_owned(), cases: 45, is_over };
-        let note = note_unread_sheet(&sheet(true), "case");
-        assert!(note.contains("has 45 cases that are over") && !note.contains("--sheet"), "{note}");
-        assert!(note_unread_sheet(&sheet(false), "case").ends_with("--sheet \"Old\" reads it."));
-    }
 
     #[test]
     fn row_numbers_are_listed_as_ranges() {

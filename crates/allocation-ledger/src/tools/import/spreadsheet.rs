@@ -9,26 +9,34 @@ use std::{io::Write as _, path::PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use command::Service;
-use domain::{identifier::PrisonCode, london, moment::Date, officer::PomKind, prison::Estate, text::Visible};
+use domain::{
+    Confinement,
+    identifier::PrisonCode,
+    london,
+    moment::Date,
+    officer::PomKind,
+    prison::{self, Estate},
+    text::Visible,
+};
+use import::{
+    record::load_prison,
+    sheet::{CaseSheet, FoundCases, SheetChoices, refused_rows},
+    sheet_import::SheetImport,
+    source::ImportSource,
+};
 use spreadsheets::{
-    heading::Field,
-    layout::{self, Layout, Mapping, reading},
-    plan::{ImportPlan, ImportTerms, Verdict},
-    reader::{self, Sheet},
-    refused::{RefusedRow, refused_csv},
-    remarks::remarks,
-    row::{CaseTable, FIELDS, TableTerms, table},
-    staff::StaffDirectory,
-    value::{PomKindWords, pom_kind_word},
+    layout::{self, Mapping},
+    plan::{ImportPlan, ImportTerms},
+    reader,
+    row::FIELDS,
+    value::pom_kind_word,
 };
 
 use super::{
     compare::{CompareSettings, compare},
-    record::load_prison,
+    local_import::{LocalImport, ShownProgress, tell_wait},
     refused_file::RefusedFile,
-    report::{ImportReport, note_unread_sheet},
-    sheet_import::SheetImport,
-    source::ImportSource,
+    report::ImportReport,
 };
 use crate::{
     shared_settings::{self, identifier},
@@ -126,64 +134,53 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     // Before the log is opened: a wrong file is told at once.
     let open = |path| RefusedFile::open(path, &settings.file);
     let refused_file = settings.refused.as_deref().map(open).transpose()?;
-    let pom_kinds: PomKindWords = settings.pom_kinds.iter().cloned().collect();
-    let file = reader::read(&settings.file)?;
-    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &settings.mappings, FIELDS, &pom_kinds, today)
-        .with_context(|| format!("find the cases in {}", settings.file.display()))?;
-    let sheet = &file.sheets[layout.sheet];
-    layout::check_mappings(sheet, &layout, &settings.mappings)?;
-    let staff = if layout.columns.contains_key(&Field::StaffId) {
-        StaffDirectory::default()
-    } else {
-        find_staff(settings, &file.sheets, &layout, &pom_kinds).await?
+    let choices = SheetChoices {
+        sheet: settings.sheet.clone(),
+        mappings: settings.mappings.clone(),
+        pom_kinds: settings.pom_kinds.iter().cloned().collect(),
     };
-    let table = table(sheet, &layout, TableTerms { today, pom_kinds: &pom_kinds, staff: &staff });
-    ensure_staff_ids(settings, sheet, &layout, &table)?;
-    let mut reading = reading(sheet, &layout, FIELDS);
-    reading.notes.extend(staff.source().map(str::to_owned));
-    reading.notes.extend(table.notes());
+    let shown = settings.file.display().to_string();
+    let found = FoundCases::find(reader::read(&settings.file)?, &shown, choices, today)?;
+    let prison = if found.needs_roster() { load_existing_prison(settings).await? } else { None };
+    let read = found.read(&shown, prison.as_ref().map(prison::History::roster))?;
+    let CaseSheet { sheet, table, reading, .. } = &read;
+    let file_name = settings.file.file_name().unwrap_or_default().to_string_lossy();
 
-    reading.remarks = remarks(&file.sheets, &layout);
-    reading.remarks.extend(layout.passed_over.iter().map(|sheet| note_unread_sheet(sheet, "case")));
-
-    let import = SheetImport {
+    let import = LocalImport {
         stores: &settings.stores,
-        table: &table,
-        terms: ImportTerms {
-            prison: settings.prison.clone(),
-            estate: settings.estate.into(),
-            go_live: settings.go_live.map(Into::into),
-            unlisted_prison: settings.unlisted_prison,
-            changes_on: settings.comparison.changes_on(),
-            recommendation_policy: commands.recommendation_policy,
-            now,
-            recorded_by: settings.recorder.recorded_by(super::CLIENT),
+        sheet: SheetImport {
+            table,
+            terms: ImportTerms {
+                prison: settings.prison.clone(),
+                estate: settings.estate.into(),
+                go_live: settings.go_live.map(Into::into),
+                unlisted_prison: settings.unlisted_prison,
+                changes_on: settings.comparison.changes_on(),
+                recommendation_policy: commands.recommendation_policy,
+                now,
+                recorded_by: settings.recorder.recorded_by(super::CLIENT),
+            },
+            commands,
+            source: ImportSource::of_new_run(&file_name, sheet)?,
+            confinement: Confinement::default(),
         },
-        commands,
-        source: ImportSource::of_new_run(&settings.file, sheet)?,
         dry_run: settings.dry_run,
     };
     import.check_listed().await?;
     if settings.comparison.is_comparison() {
         let (report, remarks) = compare(&settings.comparison, import).await?;
         // The report says all that was recorded, whatever becomes of the file.
-        let to_file = |file: RefusedFile<'_>| file.write(&refused_csv(sheet, &layout, &table, &report.refused_rows()));
+        let to_file = |file: RefusedFile<'_>| file.write(&read.refused_csv(&report.refused_rows()));
         let file = refused_file.map(to_file);
         let closing: Vec<String> = file.iter().flatten().cloned().chain(remarks).collect();
-        report.write(settings.json, &reading, &closing)?;
+        report.write(settings.json, reading, &closing)?;
         return check_refused_file(file);
     }
     let plan = if import.dry_run { import.plan_dry().await? } else { record(import.clone()).await? };
 
-    let report = ImportReport {
-        prison: &settings.prison,
-        table: &table,
-        reading: &reading,
-        plan: &plan,
-        dry_run: settings.dry_run,
-    };
+    let report = ImportReport { prison: &settings.prison, table, reading, plan: &plan, dry_run: settings.dry_run };
     let mut summary = vec![report.summary()];
-    let to_file = |file: RefusedFile<'_>| file.write(&refused_csv(sheet, &layout, &table, &refused_rows(&plan)));
+    let to_file = |file: RefusedFile<'_>| file.write(&read.refused_csv(&refused_rows(&plan)));
     let file = refused_file.map(to_file);
     summary.extend(file.iter().flatten().cloned());
     summary.extend(import.closing_remarks(&plan));
@@ -211,61 +208,24 @@ fn check_refused_file(written: Option<anyhow::Result<String>>) -> anyhow::Result
 }
 
 /// Records the rows, and answers the plan as it went.
-async fn record(import: SheetImport<'_>) -> anyhow::Result<ImportPlan> {
+async fn record(import: LocalImport<'_>) -> anyhow::Result<ImportPlan> {
     LogStore::with(&import.stores.log, async |store| {
-        let held = import.load(&store.log).await?;
-        import.record_read(store, &import.table.case_numbers()).await?;
-        let import = import.with_go_live(held)?;
-        let _turn = store.take_import_turn(&import.terms.prison).await?;
-        let service = Service::new(store.log.clone(), import.commands.clone());
-        let recorder = import.recorder(&service);
+        let held = import.sheet.load(&store.log).await?;
+        import.record_read(store, &import.sheet.table.case_numbers()).await?;
+        let LocalImport { sheet, .. } = import.with_go_live(held)?;
+        let _turn = store.import_turns().take(&sheet.terms.prison, tell_wait).await?;
+        let service = Service::new(store.log.clone(), sheet.commands.clone());
         let progress = super::progress_bar("recording", 0);
-        let recorded = import.record(&store.log, None, &recorder, &progress).await;
+        let shown = ShownProgress(&progress);
+        let recorded = sheet.record(&store.log, None, &sheet.recorder(&service, &shown)).await;
         progress.finish_and_clear();
         recorded
     })
     .await
 }
 
-/// The staff ids by name, for a sheet without a column of them: from another sheet of the file, and
-/// from the prison's roster.
-async fn find_staff(
-    settings: &SpreadsheetSettings,
-    sheets: &[Sheet],
-    layout: &Layout,
-    pom_kinds: &PomKindWords,
-) -> anyhow::Result<StaffDirectory> {
-    let mut staff = StaffDirectory::of_sheets(sheets, layout.sheet, pom_kinds);
-    if let Some(store) = LogStore::open_existing(&settings.stores.log).await? {
-        let prison = store.close_after(async |store| load_prison(&store.log, &settings.prison).await).await?;
-        staff.add_roster(prison.roster());
-    }
-    Ok(staff)
-}
-
-/// Refuses a sheet without a column of staff ids in which no POM was found by name.
-fn ensure_staff_ids(
-    settings: &SpreadsheetSettings,
-    sheet: &Sheet,
-    layout: &Layout,
-    table: &CaseTable,
-) -> anyhow::Result<()> {
-    let has_ids = layout.columns.contains_key(&Field::StaffId);
-    let lacks_id = |code: &str| code == Field::StaffId.code();
-    let are_missing = table.rows.iter().any(|row| row.case.as_ref().is_err_and(|problem| lacks_id(&problem.code)));
-    if !has_ids && are_missing && !table.rows.iter().any(|row| row.allocated().is_some()) {
-        return Err(layout::no_staff_ids(sheet, layout, FIELDS))
-            .with_context(|| format!("find the POMs in {}", settings.file.display()));
-    }
-    Ok(())
-}
-
-fn refused_rows(plan: &ImportPlan) -> Vec<RefusedRow<'_>> {
-    plan.rows
-        .iter()
-        .filter_map(|planned| match &planned.verdict {
-            Verdict::Refused(problem) => Some(RefusedRow { number: planned.row.number, reason: &problem.reason }),
-            Verdict::Record(_) | Verdict::AlreadyRecorded => None,
-        })
-        .collect()
+/// The prison as the ledger has it; `None` where there is no ledger yet.
+async fn load_existing_prison(settings: &SpreadsheetSettings) -> anyhow::Result<Option<prison::History>> {
+    let Some(store) = LogStore::open_existing(&settings.stores.log).await? else { return Ok(None) };
+    store.close_after(async |store| load_prison(&store.log, &settings.prison).await.map(Some)).await
 }

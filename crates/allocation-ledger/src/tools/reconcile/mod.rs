@@ -30,6 +30,7 @@ use hmpps::reconcile::{
     compare,
 };
 use http_api::instant::DateOrInstant;
+use import::record::{load_cases, load_prison};
 use spreadsheets::contacts::{ContactLine, ContactRow};
 
 use self::{
@@ -38,10 +39,7 @@ use self::{
 };
 use super::{
     cases::{note_lag, read_prison_cases},
-    import::{
-        nomis_contacts::compare_whole_list,
-        record::{load_cases, load_prison},
-    },
+    import::nomis_contacts::compare_whole_list,
     read_recording::record_read,
 };
 use crate::{

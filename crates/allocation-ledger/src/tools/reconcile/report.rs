@@ -5,11 +5,9 @@ use std::io::{self, Write as _};
 use domain::{identifier::PrisonCode, london, text::Visible};
 use hmpps::reconcile::{Discrepancy, DiscrepancyOutcome, Remedy, Resolution};
 use serde_json::{Value, json};
+use spreadsheets::remarks::count_of;
 
-use crate::{
-    stdout::{self, table},
-    tools::import::report::count_of,
-};
+use crate::stdout::{self, table};
 
 /// The differences of a prison, each with its outcome.
 pub(super) struct ReconciliationReport {

@@ -9,6 +9,7 @@ use domain::{
     prisoner::{self, DeallocationTrigger, EntryVoided, PrisonerEvent, RecommendationPolicy, State, VoidEntries},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use import::record::LOAD_STREAMS_MAX;
 use indicatif::ProgressBar;
 use serde_json::json;
 use spreadsheets::IMPORT_UNDONE;
@@ -18,7 +19,6 @@ use super::{
     report::{EntryOutcome, UndoneEntry},
     run_records::RunEntries,
 };
-use crate::tools::import::record::LOAD_STREAMS_MAX;
 
 /// Cases undone side by side.
 const CASES_AT_ONCE: usize = 64;

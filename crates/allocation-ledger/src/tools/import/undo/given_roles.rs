@@ -11,9 +11,9 @@ use domain::{
 };
 use event_log::{RecordedEvent, SharedLog, decode};
 use futures::TryStreamExt as _;
+use import::record::LOAD_STREAMS_MAX;
 
 use super::{RunUndo, read_readable_cases, report::UndoneEntry, run_records::RunPoms};
-use crate::tools::import::record::LOAD_STREAMS_MAX;
 
 /// A POM at a prison.
 pub(super) type PomAt = (PrisonCode, StaffId);

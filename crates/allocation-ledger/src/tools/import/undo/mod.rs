@@ -43,7 +43,11 @@ use event_log::{
 use uuid::Uuid;
 
 use self::{report::UndoReport, run_records::RunRecords};
-use crate::{shared_settings, stdout, stores::LogStore, tools::read_recording::record_read};
+use crate::{
+    shared_settings, stdout,
+    stores::LogStore,
+    tools::{import::local_import::tell_wait, read_recording::record_read},
+};
 
 /// The namespace of the command ids of an undo. It must never change: an undo that was interrupted
 /// goes on by it.
@@ -117,7 +121,7 @@ async fn undo(settings: &UndoSettings, store: &LogStore) -> anyhow::Result<UndoR
     let _turns = if settings.dry_run {
         None
     } else {
-        let turns = store.take_import_turns(&records.prisons).await?;
+        let turns = store.import_turns().take_all(&records.prisons, tell_wait).await?;
         // The run itself may have gone on until its turn ended.
         records.read_on(&store.log).await?;
         turns

@@ -19,7 +19,7 @@ use domain::{
 };
 use event_log::history;
 use serde_json::json;
-use spreadsheets::IMPORT_UNDONE;
+use spreadsheets::{IMPORT_UNDONE, is_imported};
 
 use super::{
     DECISIONS_MAX, RunUndo, command_id, explain_kept,
@@ -28,7 +28,6 @@ use super::{
     report::{PomOutcome, UndoneEntry, UndonePom},
     run_records::RunPoms,
 };
-use crate::tools::import::CLIENT;
 
 impl RunUndo<'_> {
     /// Makes the POMs inactive, each prison on the history that was read.
@@ -160,5 +159,5 @@ fn find_later_change<'a>(
     of_run: &BTreeSet<EventId>,
 ) -> Option<&'a Entry<PrisonEvent>> {
     let about = prison.entries().iter().rev().filter(|entry| entry.event.staff_id() == Some(staff_id));
-    about.take_while(|entry| !of_run.contains(&entry.event_id)).find(|entry| entry.recorded_by.client != CLIENT)
+    about.take_while(|entry| !of_run.contains(&entry.event_id)).find(|entry| !is_imported(entry))
 }

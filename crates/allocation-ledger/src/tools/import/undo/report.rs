@@ -13,9 +13,10 @@ use domain::{
 };
 use event_log::Provenance;
 use serde_json::json;
+use spreadsheets::remarks::count_of;
 use uuid::Uuid;
 
-use crate::{stdout::table, tools::import::report::count_of};
+use crate::stdout::table;
 
 /// The reason why contacts stay.
 const CONTACTS_STAY: &str = "entries on contacts cannot be voided";

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    path::Path,
     sync::Arc,
 };
 
@@ -28,24 +27,17 @@ pub struct ImportSource {
 }
 
 impl ImportSource {
-    /// A source that a new run reads.
+    /// A source that a new run reads: a file of this name.
     ///
     /// # Errors
     /// The name of the file or of the sheet holds a prisoner number: each event of the run would
     /// have it, also those of other cases.
-    pub fn of_new_run(path: &Path, sheet: &Sheet) -> anyhow::Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        for (what, name) in [("file", &*name), ("sheet", &sheet.name)] {
-            ensure!(
-                PrisonerNumber::all_in(name).next().is_none(),
-                "the name of the {what}, `{}`, has a prisoner number in it, and every entry of the import would name \
-                 that person: rename the {what}",
-                Excerpt(name)
-            );
-        }
+    pub fn of_new_run(name: &str, sheet: &Sheet) -> anyhow::Result<Self> {
+        check_name("file", name)?;
+        check_name("sheet", &sheet.name)?;
         let rows = sheet.rows.iter().filter_map(|row| Some((row.number, digest_row(row)?)));
         Ok(Self {
-            file: recordable(&name),
+            file: recordable(name),
             sheet: recordable(&sheet.name),
             rows: Arc::new(rows.collect()),
             run: Uuid::new_v4(),
@@ -65,6 +57,20 @@ impl ImportSource {
         let row_sha256 = row.and_then(|row| rows.get(&row).cloned());
         Box::new(Provenance { file, sheet, row, row_sha256, run })
     }
+}
+
+/// Refuses a name of a file or of a sheet that holds a prisoner number.
+///
+/// # Errors
+/// It does.
+pub fn check_name(what: &str, name: &str) -> anyhow::Result<()> {
+    ensure!(
+        PrisonerNumber::all_in(name).next().is_none(),
+        "the name of the {what}, `{}`, has a prisoner number in it, and every entry of the import would name that \
+         person: rename the {what}",
+        Excerpt(name)
+    );
+    Ok(())
 }
 
 /// Lower-case hexadecimal SHA-256 of a row's cells, as a JSON array of their texts without empty

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Once,
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::Context as _;
@@ -17,14 +20,14 @@ use event_log::{
     SharedLog,
     history::{read_cases, read_contacts, read_prison},
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use indicatif::ProgressBar;
+use futures::{StreamExt as _, stream};
 use spreadsheets::{
     plan::{HeldHistories, ImportPlan, PlannedCommand, PlannedRow, Verdict},
     row::RowProblem,
 };
+use uuid::Uuid;
 
-use super::source::ImportSource;
+use crate::source::ImportSource;
 
 /// Streams in one read of the log; bounds the memory that a read takes.
 pub const LOAD_STREAMS_MAX: usize = 256;
@@ -32,11 +35,11 @@ pub const LOAD_STREAMS_MAX: usize = 256;
 /// Cases recorded side by side. The log carries many appends in one commit, so this is what makes
 /// an import fast; a case's own commands wait for one another. With more of them, neither kind of
 /// event store was seen to get faster by much.
-pub(super) const CASES_AT_ONCE: usize = 256;
+pub const CASES_AT_ONCE: usize = 256;
 
 /// How often a file, or a departure, is planned while others keep recording what refuses a part of
 /// the plan.
-pub(super) const PLANS_MAX: usize = 8;
+pub const PLANS_MAX: usize = 8;
 
 /// Loads a prison.
 ///
@@ -92,12 +95,33 @@ pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]
     Ok(HeldHistories { prison: load_prison(log, code).await?, cases })
 }
 
+/// Follows an import while it records.
+pub trait ImportObserver: Sync {
+    /// The run is about to record its first event.
+    fn begin(&self, run: Uuid);
+    /// So many further rows are to be recorded.
+    fn add_due(&self, rows: u64);
+    /// A row is recorded.
+    fn row_recorded(&self, row: u32);
+    /// Whether the import is to end before its next command.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// The import ended before its last row because it was cancelled. Rows recorded until then stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the import was cancelled")]
+pub struct ImportCancelled;
+
 /// Sends commands as one import.
 pub struct ImportRecorder<'a> {
     service: &'a Service,
     recorded_by: RecordedBy,
+    confinement: Confinement,
     source: ImportSource,
-    announced: Once,
+    observer: &'a dyn ImportObserver,
+    begun: Once,
 }
 
 impl<'a> ImportRecorder<'a> {
@@ -105,15 +129,25 @@ impl<'a> ImportRecorder<'a> {
     /// `source`. The run ties together everything that it brought in: nothing that is computed from
     /// the file may, for the file has the numbers of other cases.
     #[must_use]
-    pub fn new(service: &'a Service, recorded_by: RecordedBy, source: ImportSource) -> Self {
-        Self { service, recorded_by, source, announced: Once::new() }
+    pub fn new(
+        service: &'a Service,
+        recorded_by: RecordedBy,
+        source: ImportSource,
+        observer: &'a dyn ImportObserver,
+    ) -> Self {
+        Self { service, recorded_by, confinement: Confinement::default(), source, observer, begun: Once::new() }
     }
 
-    /// Names the run, and the command that takes it back, on standard error, once: before the first
-    /// command, so that a run that is interrupted can be undone.
+    /// The recorder for a caller that is confined to some prisons.
+    #[must_use]
+    pub fn confined_to(self, confinement: Confinement) -> Self {
+        Self { confinement, ..self }
+    }
+
+    /// Tells the observer of the run, once: before the first command, so that a run that is
+    /// interrupted can be undone.
     pub fn announce_run(&self) {
-        let run = self.source.run();
-        self.announced.call_once(|| eprintln!("Run {run}: `allocation-ledger import undo {run}` takes it back."));
+        self.begun.call_once(|| self.observer.begin(self.source.run()));
     }
 
     /// Sends one command, of a row where one is given.
@@ -131,7 +165,7 @@ impl<'a> ImportRecorder<'a> {
             provenance: Some(self.source.provenance(row)),
             effective_at: Some(step.effective_at),
             if_match: step.if_match,
-            confinement: Confinement::default(),
+            confinement: self.confinement.clone(),
         };
         self.service.execute(request).await
     }
@@ -142,31 +176,33 @@ impl<'a> ImportRecorder<'a> {
     /// went.
     ///
     /// # Errors
-    /// The store is out of reach or damaged. Events recorded until then stay recorded, and the next
-    /// run of the import knows them.
-    pub async fn record(
+    /// The store is out of reach or damaged, or the import was cancelled ([`ImportCancelled`]).
+    /// Events recorded until then stay recorded, and the next run of the import knows them.
+    pub async fn record<F: Future<Output = anyhow::Result<ImportPlan>> + Send>(
         &self,
-        plan: impl AsyncFn() -> anyhow::Result<ImportPlan>,
-        progress: &ProgressBar,
+        plan: impl Fn() -> F + Send + Sync,
     ) -> anyhow::Result<ImportPlan> {
-        let mut recorded = self.record_plan(plan().await?, progress).await?;
+        let mut recorded = self.record_plan(plan().await?).await?;
         let mut plans_left = PLANS_MAX - 1;
         while recorded.is_overtaken && plans_left > 0 {
             plans_left -= 1;
-            recorded = recorded.merge_later(self.record_plan(plan().await?, progress).await?);
+            recorded = recorded.merge_later(self.record_plan(plan().await?).await?);
         }
         Ok(recorded.plan)
     }
 
     /// Sends the commands of a plan: first those of the prison, then those of the rows.
-    async fn record_plan(&self, mut plan: ImportPlan, progress: &ProgressBar) -> anyhow::Result<RecordedPlan> {
+    async fn record_plan(&self, mut plan: ImportPlan) -> anyhow::Result<RecordedPlan> {
         let is_new = |row: &&PlannedRow| matches!(row.verdict, Verdict::Record(_));
         let due = plan.rows.iter().filter(is_new).count();
         if due > 0 {
             self.announce_run();
         }
-        progress.set_length(progress.position() + due as u64);
+        self.observer.add_due(due as u64);
         for (sent, step) in plan.prison_steps.iter().enumerate() {
+            if self.observer.is_cancelled() {
+                return Err(ImportCancelled.into());
+            }
             match self.send(step.clone(), None).await {
                 Ok(_) => {}
                 Err(CommandError::Refused(refusal)) => {
@@ -191,35 +227,65 @@ impl<'a> ImportRecorder<'a> {
                 Err(error) => return Err(explain_interruption(error)),
             }
         }
-        let rows: Vec<(PlannedRow, bool)> = stream::iter(plan.rows)
-            .map(|row| self.record_row(row, progress))
-            .buffered(CASES_AT_ONCE)
-            .try_collect()
-            .await?;
-        let is_overtaken = rows.iter().any(|(_, is_overtaken)| *is_overtaken);
-        plan.rows = rows.into_iter().map(|(row, _)| row).collect();
+        // A row that is being sent when another fails comes to its own end, and counts.
+        let is_ending = AtomicBool::new(false);
+        let ends: Vec<RowEnd> =
+            stream::iter(plan.rows).map(|row| self.record_row(row, &is_ending)).buffered(CASES_AT_ONCE).collect().await;
+        let (mut rows, mut is_overtaken, mut is_whole) = (Vec::with_capacity(ends.len()), false, true);
+        for end in ends {
+            match end {
+                RowEnd::Dealt(row) => rows.push(*row),
+                RowEnd::Overtaken(row) => {
+                    is_overtaken = true;
+                    rows.push(*row);
+                }
+                RowEnd::Failed(error) => return Err(explain_interruption(error)),
+                RowEnd::NotSent => is_whole = false,
+            }
+        }
+        if !is_whole {
+            return Err(ImportCancelled.into());
+        }
+        plan.rows = rows;
         Ok(RecordedPlan { plan, is_overtaken })
     }
 
-    /// Sends the command of a row that has one. Answers the row as it went, and whether another
-    /// writer has made it illegal, or has changed the case that it was planned on.
-    async fn record_row(&self, mut row: PlannedRow, progress: &ProgressBar) -> anyhow::Result<(PlannedRow, bool)> {
-        let Verdict::Record(step) = &row.verdict else { return Ok((row, false)) };
+    /// Sends the command of a row that has one, unless the import is ending.
+    async fn record_row(&self, mut row: PlannedRow, is_ending: &AtomicBool) -> RowEnd {
+        let Verdict::Record(step) = &row.verdict else { return RowEnd::Dealt(Box::new(row)) };
+        if is_ending.load(Ordering::Relaxed) || self.observer.is_cancelled() {
+            return RowEnd::NotSent;
+        }
         match self.send((**step).clone(), Some(row.row.number)).await {
             Ok(outcome) if outcome.is_repeated() => row.verdict = Verdict::AlreadyRecorded,
-            Ok(_) => progress.inc(1),
+            Ok(_) => self.observer.row_recorded(row.row.number),
             Err(CommandError::Refused(refusal)) => {
                 row.verdict = Verdict::Refused(refusal.into());
-                return Ok((row, true));
+                return RowEnd::Overtaken(Box::new(row));
             }
             Err(CommandError::RevisionMismatch { stream, .. }) => {
                 row.verdict = Verdict::Refused(refuse_contended(&stream).into());
-                return Ok((row, true));
+                return RowEnd::Overtaken(Box::new(row));
             }
-            Err(error) => return Err(explain_interruption(error)),
+            Err(error) => {
+                is_ending.store(true, Ordering::Relaxed);
+                return RowEnd::Failed(error);
+            }
         }
-        Ok((row, false))
+        RowEnd::Dealt(Box::new(row))
     }
+}
+
+/// The end of a row.
+enum RowEnd {
+    /// It is as the plan says, or was recorded before.
+    Dealt(Box<PlannedRow>),
+    /// Another writer has made it illegal, or has changed the case that it was planned on.
+    Overtaken(Box<PlannedRow>),
+    /// The command side could not say.
+    Failed(CommandError),
+    /// The import ended before it.
+    NotSent,
 }
 
 /// A plan as it went.
@@ -230,7 +296,7 @@ struct RecordedPlan {
 }
 
 impl RecordedPlan {
-    /// What both plans of one file recorded, and else what the later one says.
+    /// The outcomes of both plans of one file: those recorded by either, and else the later ones.
     fn merge_later(self, later: Self) -> Self {
         let Self { plan: before, .. } = self;
         let Self { mut plan, is_overtaken } = later;
@@ -247,6 +313,7 @@ impl RecordedPlan {
 }
 
 /// The refusal of a change of a case that others changed each time that it was planned.
+#[must_use]
 pub fn refuse_contended(stream: &Stream) -> Refusal {
     Refusal::new(
         Rule::LaterEntryConflict,
@@ -255,6 +322,7 @@ pub fn refuse_contended(stream: &Stream) -> Refusal {
 }
 
 /// An import that could not go on, and what to do.
+#[must_use]
 pub fn explain_interruption(error: CommandError) -> anyhow::Error {
     anyhow::Error::new(error).context(
         "the import was interrupted: run the same command again, what is recorded already is not recorded twice",
