@@ -46,6 +46,8 @@ pub enum Access {
     Views,
     /// Who read which person's data.
     AccessLog,
+    /// Voids, backdating and choices against the recommendation, by person.
+    ControlReports,
     /// Messages of HMPPS that the ledger could not take in.
     Messages,
     /// The queues of those messages.
@@ -78,7 +80,7 @@ impl Access {
             Self::Commands => &[Right::Record],
             Self::Feed => &[Right::Export],
             Self::Views => &[Right::Read, Right::Operate],
-            Self::AccessLog => &[Right::Audit],
+            Self::AccessLog | Self::ControlReports => &[Right::Audit],
             Self::Messages => &[Right::Operate],
             Self::Queues => &[Right::Queues],
             Self::SubjectAccess => &[Right::SubjectAccess],
@@ -97,9 +99,15 @@ impl Access {
                 !caller.has_any(&[Right::Audit])
             }
             // The state of the views tells nothing of a case or of a prison, and an auditor asks
-            // the access log.
+            // the access log and for control reports.
             // Parked messages are shown without what they say.
-            Self::Open | Self::Views | Self::SubjectAccess | Self::AccessLog | Self::Messages | Self::Queues => false,
+            Self::Open
+            | Self::Views
+            | Self::SubjectAccess
+            | Self::AccessLog
+            | Self::ControlReports
+            | Self::Messages
+            | Self::Queues => false,
         }
     }
 
@@ -113,6 +121,7 @@ impl Access {
             | Self::Feed
             | Self::Views
             | Self::AccessLog
+            | Self::ControlReports
             | Self::Messages
             | Self::Queues
             | Self::SubjectAccess
@@ -131,6 +140,7 @@ impl Access {
             | Self::Feed
             | Self::Views
             | Self::AccessLog
+            | Self::ControlReports
             | Self::Messages
             | Self::Queues
             | Self::SubjectAccess => RefusalForm::Problem,

@@ -10,8 +10,8 @@ use crate::{
     table::ViewTable,
     tables::{
         allocation::AllocationRow, case_period::CasePeriodRow, case_prison::CasePrisonRow,
-        nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow, prisoner_case::PrisonerCaseRow,
-        reception::ReceptionRow,
+        control_entry::ControlEntryRow, nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow,
+        prisoner_case::PrisonerCaseRow, reception::ReceptionRow,
     },
 };
 
@@ -74,6 +74,7 @@ views! {
         case_prison: Vec<CasePrisonRow> as CasePrison,
         allocation: Vec<AllocationRow> as Allocation,
         reception: Vec<ReceptionRow> as Reception,
+        control_entry: Vec<ControlEntryRow> as ControlEntry,
     }
     /// The rows of one prison; no `prison` while nothing is recorded of it.
     Prison => PrisonRows {

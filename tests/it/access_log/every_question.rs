@@ -22,6 +22,8 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
     ("GET", "/api/allocation/{prisonerNumber}", "/api/allocation/A1111AA"),
     ("GET", "/api/allocation/{prisonerNumber}/primary_pom", "/api/allocation/A1111AA/primary_pom"),
     ("GET", "/api/handovers/{prisonerNumber}", "/api/handovers/A1111AA"),
+    ("GET", "/control-reports", "/control-reports"),
+    ("GET", "/control-reports/{report}", "/control-reports/backdated-entries"),
     ("GET", "/events", "/events"),
     ("GET", "/nomis-contacts", "/nomis-contacts"),
     ("GET", "/poms/{staffIds}", "/poms/485928"),
@@ -58,7 +60,8 @@ const COMMANDS_WITHOUT_201: [&str; 2] = ["/allocation", "/prisons/{prisonCode}/r
 const OF_INTEGRATION: [&str; 2] = ["/integration/", "/queue-admin/"];
 
 /// Those that show no person in prison.
-const SHOWING_NOBODY: [&str; 6] = [
+const SHOWING_NOBODY: [&str; 7] = [
+    "/control-reports",
     "/handover-dates",
     "/prisons/{prisonCode}/poms",
     "/prisons/{prisonCode}/statistics",

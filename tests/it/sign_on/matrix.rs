@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Feed,
     Views,
     AccessLog,
+    Controls,
     Messages,
     Queues,
     SubjectAccess,
@@ -30,7 +31,8 @@ pub(super) enum Kind {
 }
 
 use Kind::{
-    AccessLog, Command, Feed, FirstCommand, FirstQuestion, Live, Messages, Question, Queues, SubjectAccess, Views,
+    AccessLog, Command, Controls, Feed, FirstCommand, FirstQuestion, Live, Messages, Question, Queues, SubjectAccess,
+    Views,
 };
 
 /// Every operation of the document.
@@ -45,6 +47,8 @@ pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("GET", "/events", Feed),
     ("GET", "/projections", Views),
     ("GET", "/access-log", AccessLog),
+    ("GET", "/control-reports", Controls),
+    ("GET", "/control-reports/{report}", Controls),
     ("GET", "/integration/parked", Messages),
     ("POST", "/integration/parked/{messageId}/retry", Messages),
     ("DELETE", "/integration/parked/{messageId}", Messages),
@@ -291,7 +295,7 @@ async fn a_role_allows_what_is_its_and_nothing_else() {
     let of_person = |role: &str| key.token(&person(&[role]));
     let of_client = |role: &str, scope: &str| key.token(&client("some-client", &[role], scope));
     let read: &[Kind] = &[Question, Views, Live, FirstQuestion];
-    let audit: &[Kind] = &[Question, Views, AccessLog, Live, FirstQuestion];
+    let audit: &[Kind] = &[Question, Views, AccessLog, Controls, Live, FirstQuestion];
     let record: &[Kind] = &[Question, Views, Live, FirstQuestion, Command, FirstCommand];
     for (what, token, allowed) in [
         ("RO", of_client("ROLE_ALLOCATION_LEDGER__RO", ""), read),

@@ -75,6 +75,7 @@ fn describe_operation(operation: &mut Value, access: Access, roles: &RoleMap, is
         | Access::Feed
         | Access::Views
         | Access::AccessLog
+        | Access::ControlReports
         | Access::Messages
         | Access::Queues
         | Access::SubjectAccess => vec![
