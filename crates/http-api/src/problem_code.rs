@@ -125,6 +125,12 @@ problem_codes! {
         "Use one of the methods that the `Allow` header lists.";
     MessageUnknown => "message-unknown", 404, "No parked message of HMPPS has the id.",
         "List those that wait with `GET /integration/parked`. One that was taken in or dismissed waits no more.";
+    JobUnknown => "job-unknown", 404, "The service has no such job, or no more.",
+        "List those that it has with `GET /projections/jobs`. A restart forgets them.";
+    ExportFileGone => "export-file-gone", 404, "The job has no file, or no more.",
+        "Wait until the export is done, or export again. A file is kept for an hour, and until the next export begins.";
+    JobRunning => "job-running", 409, "Another rebuild, verification or export is at work in this service.",
+        "Wait for its end, or cancel it: `detail` has its id.";
     PrisonUnknown => "prison-unknown", 404, "Neither the list of prisons nor the ledger has the prison.",
         "Check the code of the prison.";
     CaseNotWaiting => "case-not-waiting", 404, "The case does not wait to be allocated at that prison.",

@@ -180,6 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn the_columns_with_free_texts_are_known() {
+        for view in VIEWS {
+            let is_text = |name: &&str| *name == "note" || *name == "reason" || name.ends_with("_detail");
+            let named: Vec<_> = view.columns().map(|column| column.name).filter(is_text).collect();
+            // The reason of a reception is a word.
+            let expected: &[&str] = if view == View::Reception { &["reason"] } else { view.free_texts() };
+            assert_eq!(named, expected, "{view}");
+        }
+    }
+
+    #[test]
     fn a_key_is_the_first_columns_of_its_table() {
         for view in VIEWS {
             let names: Vec<_> = view.columns().map(|column| column.name).collect();

@@ -154,6 +154,18 @@ impl View {
         self.columns().map(|column| column.name).collect::<Vec<_>>().join(", ")
     }
 
+    /// The columns that hold what a person wrote freely.
+    #[must_use]
+    pub fn free_texts(self) -> &'static [&'static str] {
+        match self {
+            Self::CasePeriod => &["override_detail"],
+            Self::Allocation => &["suitability_detail", "override_detail", "reason", "note"],
+            Self::ControlEntry => &["suitability_detail", "override_detail", "reason"],
+            Self::PomPeriod => &["reason"],
+            Self::PrisonerCase | Self::CasePrison | Self::Reception | Self::Prison | Self::NomisContact => &[],
+        }
+    }
+
     /// The meaning of a row.
     pub(crate) fn comment(self) -> &'static str {
         self.declaration().comment

@@ -56,8 +56,9 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
 const COMMANDS_WITHOUT_201: [&str; 2] = ["/allocation", "/prisons/{prisonCode}/reallocations"];
 
 /// The paths of the integration service, which answers nothing about a person and is not among the
-/// services of these tests where they are apart.
-const OF_INTEGRATION: [&str; 2] = ["/integration/", "/queue-admin/"];
+/// services of these tests where they are apart; and of jobs, whose exports `sign_on/jobs.rs`
+/// tries.
+const OF_OTHERS: [&str; 3] = ["/integration/", "/queue-admin/", "/projections/jobs"];
 
 /// Those that show no person in prison.
 const SHOWING_NOBODY: [&str; 7] = [
@@ -125,8 +126,8 @@ async fn every_answer_that_shows_a_prisoner_has_an_entry() {
             let is_open = operation["security"].as_array().is_some_and(Vec::is_empty);
             let is_command =
                 operation["responses"].get("201").is_some() || COMMANDS_WITHOUT_201.contains(&path.as_str());
-            let is_of_integration = OF_INTEGRATION.iter().any(|beginning| path.starts_with(beginning));
-            if !is_open && !is_command && !is_of_integration {
+            let is_of_others = OF_OTHERS.iter().any(|beginning| path.starts_with(beginning));
+            if !is_open && !is_command && !is_of_others {
                 described.insert((method.to_uppercase(), path.clone()));
             }
         }

@@ -1,5 +1,6 @@
 //! The sign-on: which tokens are valid, where the keys come from, and what each role may do.
 
+mod jobs;
 mod keys;
 mod logged_callers;
 mod matrix;

@@ -76,6 +76,9 @@ fn describe_operation(operation: &mut Value, access: Access, roles: &RoleMap, is
         | Access::Views
         | Access::AccessLog
         | Access::ControlReports
+        | Access::Jobs
+        | Access::JobRequests
+        | Access::ExportFiles
         | Access::Messages
         | Access::Queues
         | Access::SubjectAccess => vec![

@@ -1,5 +1,5 @@
-//! `GET /control-reports` and `GET /control-reports/{report}`: voids, backdating and choices against
-//! the recommendation, for auditors.
+//! `GET /control-reports` and `GET /control-reports/{report}`: voids, backdating and choices
+//! against the recommendation, for auditors.
 
 use access_log::Shown;
 use axum::{
