@@ -1,4 +1,4 @@
--- Version 14 of the views; checksum of the tables: 7d0e7f1d14c07a13.
+-- Version 15 of the views; checksum of the tables: 381d273810b3f614.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -237,6 +237,56 @@ COMMENT ON COLUMN reception.prison IS 'Where.';
 COMMENT ON COLUMN reception.received_at IS 'When the person came in.';
 COMMENT ON COLUMN reception.recorded_at IS 'When the ledger learnt of it.';
 COMMENT ON COLUMN reception.reason IS 'NEW_ADMISSION, READMISSION, READMISSION_SWITCH_BOOKING or TRANSFERRED.';
+
+CREATE TABLE control_entry (
+    prisoner_number text NOT NULL,
+    revision bigint NOT NULL,
+    position bigint NOT NULL,
+    event_type text NOT NULL,
+    prison text,
+    effective_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    recorded_by text,
+    client text NOT NULL,
+    days_late integer NOT NULL,
+    voided_by bigint,
+    voided_revision bigint,
+    voided_type text,
+    voided_recorded_at timestamptz,
+    voided_recorded_by text,
+    is_override boolean NOT NULL,
+    staff_id bigint,
+    pom_kind text,
+    recommended_pom_kind text,
+    override_reasons text[] NOT NULL,
+    suitability_detail text,
+    override_detail text,
+    reason text
+);
+COMMENT ON TABLE control_entry IS 'One row an entry of a case that controls look at: a void, one that was recorded on a later day than it holds from, a choice of a primary POM against the recommendation. Those voided since are there too.';
+COMMENT ON COLUMN control_entry.prisoner_number IS 'NOMS number that it was recorded under.';
+COMMENT ON COLUMN control_entry.revision IS 'Revision of the event in that number''s stream.';
+COMMENT ON COLUMN control_entry.position IS 'Position of the event in the log.';
+COMMENT ON COLUMN control_entry.event_type IS 'Type of the event, e.g. TierAssigned.';
+COMMENT ON COLUMN control_entry.prison IS 'The prison that the event names, or else the one that held the case when it was recorded; null where none did.';
+COMMENT ON COLUMN control_entry.effective_at IS 'When it holds from.';
+COMMENT ON COLUMN control_entry.recorded_at IS 'When the ledger learnt of it.';
+COMMENT ON COLUMN control_entry.recorded_by IS 'Username of the recorder; null where the request named no user.';
+COMMENT ON COLUMN control_entry.client IS 'The client that recorded it.';
+COMMENT ON COLUMN control_entry.days_late IS 'Calendar days in London from when it holds to when it was recorded; 0 where it was not recorded later.';
+COMMENT ON COLUMN control_entry.voided_by IS 'Revision of the entry that voided this one; null where none did.';
+COMMENT ON COLUMN control_entry.voided_revision IS 'For a void: revision of the entry that it takes back.';
+COMMENT ON COLUMN control_entry.voided_type IS 'For a void: type of that entry.';
+COMMENT ON COLUMN control_entry.voided_recorded_at IS 'For a void: when that entry was recorded.';
+COMMENT ON COLUMN control_entry.voided_recorded_by IS 'For a void: username of the recorder of that entry.';
+COMMENT ON COLUMN control_entry.is_override IS 'Whether it is a choice against the recommendation.';
+COMMENT ON COLUMN control_entry.staff_id IS 'For a choice of a primary POM: the POM.';
+COMMENT ON COLUMN control_entry.pom_kind IS 'For a choice of a primary POM: PRISON or PROBATION.';
+COMMENT ON COLUMN control_entry.recommended_pom_kind IS 'For a choice of a primary POM: the recommended kind, where there was one.';
+COMMENT ON COLUMN control_entry.override_reasons IS 'Reasons for an override: SUITABILITY, NO_STAFF, CONTINUITY, OTHER.';
+COMMENT ON COLUMN control_entry.suitability_detail IS 'Detail for SUITABILITY.';
+COMMENT ON COLUMN control_entry.override_detail IS 'Detail for OTHER.';
+COMMENT ON COLUMN control_entry.reason IS 'For a void or a reallocation: its reason.';
 
 CREATE TABLE prison (
     prison_code text NOT NULL,
@@ -494,6 +544,7 @@ ALTER TABLE case_period ADD CONSTRAINT case_period_pkey PRIMARY KEY (prisoner_nu
 ALTER TABLE case_prison ADD CONSTRAINT case_prison_pkey PRIMARY KEY (prisoner_number, prison);
 ALTER TABLE allocation ADD CONSTRAINT allocation_pkey PRIMARY KEY (prisoner_number, revision);
 ALTER TABLE reception ADD CONSTRAINT reception_pkey PRIMARY KEY (prisoner_number, revision);
+ALTER TABLE control_entry ADD CONSTRAINT control_entry_pkey PRIMARY KEY (prisoner_number, revision);
 ALTER TABLE prison ADD CONSTRAINT prison_pkey PRIMARY KEY (prison_code);
 ALTER TABLE pom_period ADD CONSTRAINT pom_period_pkey PRIMARY KEY (prison_code, staff_id, valid_from);
 ALTER TABLE nomis_contact ADD CONSTRAINT nomis_contact_pkey PRIMARY KEY (prisoner_number, contact_id);
@@ -509,3 +560,8 @@ CREATE INDEX reception_prison ON reception (prison, received_at);
 CREATE INDEX pom_period_staff ON pom_period (staff_id, valid_to);
 CREATE INDEX nomis_contact_outstanding ON nomis_contact (prison_code) WHERE removed_at IS NULL;
 CREATE INDEX nomis_contact_prison ON nomis_contact (prison_code, position);
+CREATE INDEX control_entry_void ON control_entry (position) WHERE voided_revision IS NOT NULL;
+CREATE INDEX control_entry_override ON control_entry (position) WHERE is_override;
+CREATE INDEX control_entry_late ON control_entry (position, days_late) WHERE days_late > 0;
+CREATE INDEX control_entry_prison ON control_entry (prison, position);
+CREATE INDEX control_entry_recorder ON control_entry (recorded_by, position);

@@ -8,6 +8,7 @@
 //! | where is the ledger kept? | `stores` |
 //! | what runs when it serves, and how does it end? | [`serve`] |
 //! | what does every other subcommand do? | [`tools`] |
+//! | what do they share with the jobs of a service? | `export_subject`, `known_position` |
 //! | what is made on a server to try things out, and removed again? | [`trial`] |
 //!
 //! No rule of the business is here, no SQL about events or views, and no route but those of the
@@ -18,7 +19,9 @@
 
 mod build_info;
 mod cli;
+mod export_subject;
 pub mod interrupt;
+mod known_position;
 pub mod logs_and_traces;
 pub mod look_up_settings;
 mod progress;

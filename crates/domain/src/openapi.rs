@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use crate::{
-    identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
+    identifier::{Crn, PrisonCode, PrisonerNumber, StaffId, Username},
     moment::Instant,
     officer::WorkingPattern,
     prisoner::NOTE_LEN_MAX,
@@ -134,6 +134,9 @@ scalar_schemas! {
         .examples(["A1000AA"]),
     PrisonCode => text("Agency code of an establishment.").pattern(Some("^[A-Z]{3}$")).examples(["LEI"]),
     Crn => text("Number of the case in Delius.").pattern(Some("^[A-Z][0-9]{6}$")).examples(["X123456"]),
+    Username => text("Username of a recorder, in upper case.")
+        .pattern(Some("^[A-Z0-9_.@'-]{1,254}$"))
+        .examples(["JBLOGGS_GEN"]),
     Tier => text(
         "A letter A to G, optionally with a change level 0 to 3 and an `S` for a case that is not supervised now.",
     )

@@ -48,6 +48,14 @@ pub enum Access {
     Views,
     /// Who read which person's data.
     AccessLog,
+    /// Voids, backdating and choices against the recommendation, by person.
+    ControlReports,
+    /// Rebuilds, verifications and exports: how they are, and the end of one.
+    Jobs,
+    /// The beginning of one. The handler asks for the right of its kind.
+    JobRequests,
+    /// The file of an export.
+    ExportFiles,
     /// Messages of HMPPS that the ledger could not take in.
     Messages,
     /// The queues of those messages.
@@ -78,9 +86,10 @@ impl Access {
             Self::Open => &[],
             Self::Questions => &[Right::Read],
             Self::Commands | Self::Uploads => &[Right::Record],
-            Self::Feed => &[Right::Export],
+            Self::Feed | Self::ExportFiles => &[Right::Export],
+            Self::Jobs | Self::JobRequests => &[Right::Operate, Right::Export],
             Self::Views => &[Right::Read, Right::Operate],
-            Self::AccessLog => &[Right::Audit],
+            Self::AccessLog | Self::ControlReports => &[Right::Audit],
             Self::Messages => &[Right::Operate],
             Self::Queues => &[Right::Queues],
             Self::SubjectAccess => &[Right::SubjectAccess],
@@ -95,32 +104,30 @@ impl Access {
     fn is_confined(self, caller: &Caller) -> bool {
         match self {
             Self::Commands | Self::Uploads | Self::FirstApiCommands => true,
-            Self::Questions | Self::Feed | Self::LiveService | Self::FirstApiQuestions => {
-                !caller.has_any(&[Right::Audit])
-            }
+            Self::Questions
+            | Self::Feed
+            | Self::JobRequests
+            | Self::ExportFiles
+            | Self::LiveService
+            | Self::FirstApiQuestions => !caller.has_any(&[Right::Audit]),
             // The state of the views tells nothing of a case or of a prison, and an auditor asks
-            // the access log.
-            // Parked messages are shown without what they say.
-            Self::Open | Self::Views | Self::SubjectAccess | Self::AccessLog | Self::Messages | Self::Queues => false,
+            // the access log and for control reports.
+            // Parked messages are shown without what they say, and jobs without what they read.
+            Self::Open
+            | Self::Views
+            | Self::SubjectAccess
+            | Self::AccessLog
+            | Self::ControlReports
+            | Self::Jobs
+            | Self::Messages
+            | Self::Queues => false,
         }
     }
 
     /// Whether the route records.
     #[must_use]
     pub(crate) const fn is_of_command(self) -> bool {
-        match self {
-            Self::Commands | Self::Uploads | Self::FirstApiCommands => true,
-            Self::Open
-            | Self::Questions
-            | Self::Feed
-            | Self::Views
-            | Self::AccessLog
-            | Self::Messages
-            | Self::Queues
-            | Self::SubjectAccess
-            | Self::LiveService
-            | Self::FirstApiQuestions => false,
-        }
+        matches!(self, Self::Commands | Self::Uploads | Self::FirstApiCommands)
     }
 
     /// Whether the body goes past the limits on bodies in memory.
@@ -140,6 +147,10 @@ impl Access {
             | Self::Feed
             | Self::Views
             | Self::AccessLog
+            | Self::ControlReports
+            | Self::Jobs
+            | Self::JobRequests
+            | Self::ExportFiles
             | Self::Messages
             | Self::Queues
             | Self::SubjectAccess => RefusalForm::Problem,
@@ -365,16 +376,25 @@ async fn find_scope(sign_on: &SignOn, access: Access, caller: &Caller, token: &s
     } else {
         None
     };
-    if access == Access::Feed && prisons.is_some() {
-        let detail = "The events are those of every prison, and you may see your own alone. Ask for the cases and the \
-                      histories of your prisons instead.";
-        return Err(Problem::new(Rule::PrisonNotYours, detail));
+    let what = if access == Access::Feed { "The events are" } else { "The rows of an export are" };
+    if matches!(access, Access::Feed | Access::ExportFiles) && prisons.is_some() {
+        return Err(of_every_prison(what));
     }
     let texts = match sees_texts {
         true => ReadableTexts::All,
         false => ReadableTexts::OfPrisons(prisons.clone().unwrap_or_default()),
     };
     Ok(CallerScope { confinement: Confinement::from(prisons), texts })
+}
+
+/// The refusal of a confined caller that asks for data of every prison.
+#[must_use]
+pub fn of_every_prison(what: &str) -> Problem {
+    let detail = format!(
+        "{what} those of every prison, and you may see your own alone. Ask for the cases and the histories of your prisons \
+         instead."
+    );
+    Problem::new(Rule::PrisonNotYours, detail)
 }
 
 /// Refuses a request whose path names a prison that is not the caller's. A code that is none is for

@@ -130,6 +130,12 @@ problem_codes! {
         "Upload it again: one is kept for an hour after its last use, and not over a restart. Nothing is recorded twice.";
     ImportNotReady => "import-not-ready", 409, "The spreadsheet is not read yet, or cannot be.",
         "Ask for its state. Once it is `READ`, send the same again; one that has `FAILED` unread must be uploaded anew.";
+    JobUnknown => "job-unknown", 404, "The service has no such job, or no more.",
+        "List those that it has with `GET /projections/jobs`. A restart forgets them.";
+    ExportFileGone => "export-file-gone", 404, "The job has no file, or no more.",
+        "Wait until the export is done, or export again. A file is kept for an hour, and until the next export begins.";
+    JobRunning => "job-running", 409, "Another rebuild, verification or export is at work in this service.",
+        "Wait for its end, or cancel it: `detail` has its id.";
     PrisonUnknown => "prison-unknown", 404, "Neither the list of prisons nor the ledger has the prison.",
         "Check the code of the prison.";
     CaseNotWaiting => "case-not-waiting", 404, "The case does not wait to be allocated at that prison.",

@@ -171,12 +171,23 @@ mod tests {
     #[test]
     fn a_comment_that_lists_the_words_of_an_enum_lists_them_all() {
         assert_eq!(columns_that_list::<Estate>(), ["estate"]);
-        assert_eq!(columns_that_list::<OverrideReason>(), ["override_reasons"]);
+        assert_eq!(columns_that_list::<OverrideReason>(), ["override_reasons"; 2]);
         assert_eq!(columns_that_list::<Phase>(), ["phase"]);
         assert_eq!(columns_that_list::<PomStatus>(), ["status"]);
         assert_eq!(columns_that_list::<RoshLevel>(), ["rosh_level"]);
         assert_eq!(columns_that_list::<WaitingReason>(), ["waiting_reason", "waited_because"]);
         assert!(columns_that_list::<PomKind>().contains(&"pom_kind"));
+    }
+
+    #[test]
+    fn the_columns_with_free_texts_are_known() {
+        for view in VIEWS {
+            let is_text = |name: &&str| *name == "note" || *name == "reason" || name.ends_with("_detail");
+            let named: Vec<_> = view.columns().map(|column| column.name).filter(is_text).collect();
+            // The reason of a reception is a word.
+            let expected: &[&str] = if view == View::Reception { &["reason"] } else { view.free_texts() };
+            assert_eq!(named, expected, "{view}");
+        }
     }
 
     #[test]

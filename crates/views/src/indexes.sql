@@ -9,3 +9,8 @@ CREATE INDEX reception_prison ON reception (prison, received_at);
 CREATE INDEX pom_period_staff ON pom_period (staff_id, valid_to);
 CREATE INDEX nomis_contact_outstanding ON nomis_contact (prison_code) WHERE removed_at IS NULL;
 CREATE INDEX nomis_contact_prison ON nomis_contact (prison_code, position);
+CREATE INDEX control_entry_void ON control_entry (position) WHERE voided_revision IS NOT NULL;
+CREATE INDEX control_entry_override ON control_entry (position) WHERE is_override;
+CREATE INDEX control_entry_late ON control_entry (position, days_late) WHERE days_late > 0;
+CREATE INDEX control_entry_prison ON control_entry (prison, position);
+CREATE INDEX control_entry_recorder ON control_entry (recorded_by, position);

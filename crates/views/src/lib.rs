@@ -67,6 +67,7 @@ pub use tables::{
     allocation::AllocationRow,
     case_period::{CaseCom, CasePeriodRow, CasePlan, CasePom},
     case_prison::CasePrisonRow,
+    control_entry::ControlEntryRow,
     nomis_contact::NomisContactRow,
     pom_period::PomPeriodRow,
     prison::PrisonRow,

@@ -10,8 +10,8 @@ use domain::{nomis_contacts, prison, prisoner};
 use crate::{
     tables::{
         allocation::AllocationRow, case_period::CasePeriodRow, case_prison::CasePrisonRow,
-        nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow, prisoner_case::PrisonerCaseRow,
-        reception::ReceptionRow,
+        control_entry::ControlEntryRow, nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow,
+        prisoner_case::PrisonerCaseRow, reception::ReceptionRow,
     },
     view::{CaseRows, ContactRows, PrisonRows},
 };
@@ -31,6 +31,7 @@ pub fn case_rows(history: &prisoner::History) -> CaseRows {
         case_prison,
         allocation: AllocationRow::all_of(history),
         reception: ReceptionRow::all_of(history),
+        control_entry: ControlEntryRow::all_of(history),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod allocation;
 pub mod case_period;
 pub mod case_prison;
+pub mod control_entry;
 pub mod nomis_contact;
 pub mod pom_period;
 pub mod prison;

@@ -10,8 +10,8 @@ use crate::{
     table::ViewTable,
     tables::{
         allocation::AllocationRow, case_period::CasePeriodRow, case_prison::CasePrisonRow,
-        nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow, prisoner_case::PrisonerCaseRow,
-        reception::ReceptionRow,
+        control_entry::ControlEntryRow, nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow,
+        prisoner_case::PrisonerCaseRow, reception::ReceptionRow,
     },
 };
 
@@ -74,6 +74,7 @@ views! {
         case_prison: Vec<CasePrisonRow> as CasePrison,
         allocation: Vec<AllocationRow> as Allocation,
         reception: Vec<ReceptionRow> as Reception,
+        control_entry: Vec<ControlEntryRow> as ControlEntry,
     }
     /// The rows of one prison; no `prison` while nothing is recorded of it.
     Prison => PrisonRows {
@@ -151,6 +152,18 @@ impl View {
     #[must_use]
     pub fn column_list(self) -> String {
         self.columns().map(|column| column.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The columns that hold what a person wrote freely.
+    #[must_use]
+    pub fn free_texts(self) -> &'static [&'static str] {
+        match self {
+            Self::CasePeriod => &["override_detail"],
+            Self::Allocation => &["suitability_detail", "override_detail", "reason", "note"],
+            Self::ControlEntry => &["suitability_detail", "override_detail", "reason"],
+            Self::PomPeriod => &["reason"],
+            Self::PrisonerCase | Self::CasePrison | Self::Reception | Self::Prison | Self::NomisContact => &[],
+        }
     }
 
     /// The meaning of a row.

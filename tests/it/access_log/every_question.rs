@@ -22,6 +22,8 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
     ("GET", "/api/allocation/{prisonerNumber}", "/api/allocation/A1111AA"),
     ("GET", "/api/allocation/{prisonerNumber}/primary_pom", "/api/allocation/A1111AA/primary_pom"),
     ("GET", "/api/handovers/{prisonerNumber}", "/api/handovers/A1111AA"),
+    ("GET", "/control-reports", "/control-reports"),
+    ("GET", "/control-reports/{report}", "/control-reports/backdated-entries"),
     ("GET", "/events", "/events"),
     ("GET", "/nomis-contacts", "/nomis-contacts"),
     ("GET", "/poms/{staffIds}", "/poms/485928"),
@@ -54,14 +56,16 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
 const COMMANDS_WITHOUT_201: [&str; 2] = ["/allocation", "/prisons/{prisonCode}/reallocations"];
 
 /// The paths of the integration service, which answers nothing about a person and is not among the
-/// services of these tests where they are apart.
-const OF_INTEGRATION: [&str; 2] = ["/integration/", "/queue-admin/"];
+/// services of these tests where they are apart; and of jobs, whose exports `sign_on/jobs.rs`
+/// tries.
+const OF_OTHERS: [&str; 3] = ["/integration/", "/queue-admin/", "/projections/jobs"];
 
 /// The operations on an uploaded spreadsheet, which [`spreadsheets`](super::spreadsheets) tries.
 const OF_SPREADSHEETS: &str = "/prisons/{prisonCode}/spreadsheets";
 
 /// Those that show no person in prison.
-const SHOWING_NOBODY: [&str; 6] = [
+const SHOWING_NOBODY: [&str; 7] = [
+    "/control-reports",
     "/handover-dates",
     "/prisons/{prisonCode}/poms",
     "/prisons/{prisonCode}/statistics",
@@ -125,8 +129,8 @@ async fn every_answer_that_shows_a_prisoner_has_an_entry() {
             let is_open = operation["security"].as_array().is_some_and(Vec::is_empty);
             let is_command =
                 operation["responses"].get("201").is_some() || COMMANDS_WITHOUT_201.contains(&path.as_str());
-            let is_of_integration = OF_INTEGRATION.iter().any(|beginning| path.starts_with(beginning));
-            if !is_open && !is_command && !is_of_integration && !path.starts_with(OF_SPREADSHEETS) {
+            let is_of_others = OF_OTHERS.iter().any(|beginning| path.starts_with(beginning));
+            if !is_open && !is_command && !is_of_others && !path.starts_with(OF_SPREADSHEETS) {
                 described.insert((method.to_uppercase(), path.clone()));
             }
         }

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod compatible;
+mod control_reports;
 mod events;
 mod freshness;
 mod handovers;

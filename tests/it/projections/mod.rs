@@ -7,6 +7,7 @@ mod accepted_input;
 mod as_of;
 mod aside;
 mod export;
+mod jobs;
 mod live;
 mod rebuild;
 mod rebuild_beside_service;

@@ -103,6 +103,15 @@ async fn each_service_works_with_the_rights_of_its_database_role_alone() {
             answered("B2", &position).await;
         }
     }
+    // The projector records who takes the file of an export.
+    let export = json!({"kind": "EXPORT", "view": "case_period", "knownAt": first});
+    let begun = projector.client().post("/projections/jobs", &export).await;
+    let job = begun.header("location").unwrap_or_else(|| panic!("{}", begun.text)).to_owned();
+    eventually("the end of an export", async || {
+        let file = projector.client().get(&format!("{job}/file")).await;
+        (file.status == 200).then_some(())
+    })
+    .await;
     let reading = database.url_for(&login(&database, "query"));
     let ran = run(&["projections", "verify", "--event-store", &reading, "--views", &reading]).await;
     assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
@@ -113,7 +122,8 @@ async fn each_service_works_with_the_rights_of_its_database_role_alone() {
     let operations = "SELECT string_agg(DISTINCT operation, ' ' ORDER BY operation) FROM access.entry";
     eventually("the entries of reads", async || {
         let found: String = value(&database, operations).await;
-        let wanted = "/prisoners/{prisonerNumber}/history /prisoners/{prisonerNumber}/responsibility history";
+        let wanted = "/prisoners/{prisonerNumber}/history /prisoners/{prisonerNumber}/responsibility \
+                      /projections/jobs/{jobId}/file history";
         (found == wanted).then_some(())
     })
     .await;
@@ -251,7 +261,7 @@ async fn no_service_has_the_rights_of_another() {
     let make_room = "SELECT log.make_room()";
     for (service, also) in [
         ("command", &["SELECT position FROM views.checkpoint", "SET ROLE ledger_read", note, read, remove][..]),
-        ("projector", &[append, save, load, spend, keys, make_room, "SET ROLE ledger_append", note, read]),
+        ("projector", &[append, save, load, spend, keys, make_room, "SET ROLE ledger_append", read]),
         ("query", &[append, save, load, spend, keys, make_room, "SET ROLE ledger_append", remove]),
     ] {
         let login = login(&database, service);

@@ -21,6 +21,9 @@ pub(super) enum Kind {
     Feed,
     Views,
     AccessLog,
+    Controls,
+    Jobs,
+    ExportFile,
     Messages,
     Queues,
     SubjectAccess,
@@ -30,7 +33,8 @@ pub(super) enum Kind {
 }
 
 use Kind::{
-    AccessLog, Command, Feed, FirstCommand, FirstQuestion, Live, Messages, Question, Queues, SubjectAccess, Views,
+    AccessLog, Command, Controls, ExportFile, Feed, FirstCommand, FirstQuestion, Jobs, Live, Messages, Question,
+    Queues, SubjectAccess, Views,
 };
 
 /// Every operation of the document.
@@ -45,6 +49,13 @@ pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("GET", "/events", Feed),
     ("GET", "/projections", Views),
     ("GET", "/access-log", AccessLog),
+    ("GET", "/control-reports", Controls),
+    ("GET", "/control-reports/{report}", Controls),
+    ("GET", "/projections/jobs", Jobs),
+    ("POST", "/projections/jobs", Jobs),
+    ("GET", "/projections/jobs/{jobId}", Jobs),
+    ("DELETE", "/projections/jobs/{jobId}", Jobs),
+    ("GET", "/projections/jobs/{jobId}/file", ExportFile),
     ("GET", "/integration/parked", Messages),
     ("POST", "/integration/parked/{messageId}/retry", Messages),
     ("DELETE", "/integration/parked/{messageId}", Messages),
@@ -297,14 +308,14 @@ async fn a_role_allows_what_is_its_and_nothing_else() {
     let of_person = |role: &str| key.token(&person(&[role]));
     let of_client = |role: &str, scope: &str| key.token(&client("some-client", &[role], scope));
     let read: &[Kind] = &[Question, Views, Live, FirstQuestion];
-    let audit: &[Kind] = &[Question, Views, AccessLog, Live, FirstQuestion];
+    let audit: &[Kind] = &[Question, Views, AccessLog, Controls, Live, FirstQuestion];
     let record: &[Kind] = &[Question, Views, Live, FirstQuestion, Command, FirstCommand];
     for (what, token, allowed) in [
         ("RO", of_client("ROLE_ALLOCATION_LEDGER__RO", ""), read),
         ("RW", of_client("ROLE_ALLOCATION_LEDGER__RW", ""), record),
         ("AUDIT", of_client("ROLE_ALLOCATION_LEDGER__AUDIT", ""), audit),
-        ("EXPORT", of_client("ROLE_ALLOCATION_LEDGER__EXPORT", ""), &[Feed]),
-        ("OPERATE", of_client("ROLE_ALLOCATION_LEDGER__OPERATE", ""), &[Views, Messages]),
+        ("EXPORT", of_client("ROLE_ALLOCATION_LEDGER__EXPORT", ""), &[Feed, Jobs, ExportFile]),
+        ("OPERATE", of_client("ROLE_ALLOCATION_LEDGER__OPERATE", ""), &[Views, Jobs, Messages]),
         ("QUEUES", of_client("ROLE_QUEUE_ADMIN", ""), &[Queues]),
         ("a head of offender management", of_person("ROLE_ALLOC_MGR"), record),
         ("a client with the role of people", of_client("ROLE_ALLOC_MGR", "read write"), &[]),

@@ -76,6 +76,10 @@ fn describe_operation(operation: &mut Value, access: Access, roles: &RoleMap, is
         | Access::Feed
         | Access::Views
         | Access::AccessLog
+        | Access::ControlReports
+        | Access::Jobs
+        | Access::JobRequests
+        | Access::ExportFiles
         | Access::Messages
         | Access::Queues
         | Access::SubjectAccess => vec![

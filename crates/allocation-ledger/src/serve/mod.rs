@@ -3,7 +3,7 @@
 //! | role | runs | answers | knows the log | knows the views |
 //! |---|---|---|---|---|
 //! | `command` | policies | commands | appends | |
-//! | `projector` | the projector | its health | prepares it, if it is in Postgres; reads | prepares and writes them |
+//! | `projector` | the projector; rebuilds, verifications and exports | its health, jobs | prepares it, if it is in Postgres; reads | prepares and writes them |
 //! | `query` | | questions | reads | reads |
 //! | `integration` | the intake and the publisher of messages, the sender to the audit queue | parked messages | appends | keeps parked messages beside them; reads |
 //! | `all` | all of these | everything | | |
@@ -31,6 +31,7 @@ mod gauges;
 mod health;
 mod html;
 mod http_server;
+mod jobs;
 mod openapi;
 mod other_roles;
 mod pages;
@@ -120,15 +121,8 @@ impl ServingLedger {
                  name one of them with --domain-events-queue, --domain-events-topic or --audit-queue"
             );
         }
-        // A projector has no route that asks anything of a caller.
-        let is_asked = settings.role.commands() || settings.role.answers() || settings.role.integrates();
-        let sign_on = if is_asked {
-            let sign_on = settings.sign_on.open()?;
-            check_listen(settings.listen, sign_on.is_some())?;
-            sign_on
-        } else {
-            None
-        };
+        let sign_on = settings.sign_on.open()?;
+        check_listen(settings.listen, sign_on.is_some())?;
         let tls = settings.tls.open()?;
         let proxies = settings.trusted_proxies()?;
         let listener = TcpListener::bind(settings.listen).await.with_context(|| {
@@ -151,7 +145,7 @@ impl ServingLedger {
             wiring = wiring.with_messages(views).await?.with_publisher(views).await?.with_audit(views).await;
         }
         if let (true, Some(views)) = (settings.role.projects(), &views) {
-            wiring = wiring.with_projector(views);
+            wiring = wiring.with_projector(views)?;
         }
         if let (true, Some(views)) = (settings.role.answers(), &views) {
             wiring = wiring.with_query(views)?;
@@ -161,7 +155,7 @@ impl ServingLedger {
             gauges::views(&metrics, &log.log, views);
         }
 
-        if is_asked && !settings.listen.ip().is_loopback() && settings.hosts.iter().all(String::is_empty) {
+        if !settings.listen.ip().is_loopback() && settings.hosts.iter().all(String::is_empty) {
             tracing::warn!(
                 "no name is given with --host, so requests from other machines are refused, but those of probes"
             );

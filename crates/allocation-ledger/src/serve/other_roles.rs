@@ -5,6 +5,8 @@ use axum::http::{Method, Uri};
 use domain::text::Excerpt;
 use http_api::{GuardedRouter, Problem, ProblemCode, access::methods};
 
+use super::jobs;
+
 /// Routes the operations that a process does not have to a refusal. It tells nothing about people,
 /// so it asks for no token.
 pub(super) fn refuse_other_roles(router: GuardedRouter) -> GuardedRouter {
@@ -14,6 +16,7 @@ pub(super) fn refuse_other_roles(router: GuardedRouter) -> GuardedRouter {
         ("command", import::openapi()),
         ("query", query::openapi()),
         ("integration", hmpps::openapi()),
+        ("projector", jobs::openapi()),
     ];
     others.into_iter().fold(router, |router, (service, openapi)| {
         openapi.paths.paths.iter().fold(router, |router, (path, item)| {

@@ -20,6 +20,7 @@ use super::{
         with_access_log, with_audit, with_event_log, with_messages, with_policies, with_projector, with_publisher,
         with_sign_on,
     },
+    jobs::{self, Jobs},
     openapi::{documentation, openapi},
     other_roles::refuse_other_roles,
     prepared_schema, process_metrics,
@@ -53,6 +54,7 @@ pub(super) struct Wiring<'a> {
     sign_on: Option<Arc<SignOn>>,
     router: GuardedRouter,
     metrics: Metrics,
+    /// Where reads are recorded, once a role asks for it.
     access_log: Option<AccessLog>,
     roles: Roles,
 }
@@ -240,8 +242,33 @@ impl<'a> Wiring<'a> {
         self
     }
 
-    /// Keeps the views up with the log, once the log is prepared.
-    pub(super) fn with_projector(mut self, views: &PgPool) -> Self {
+    /// Keeps the views up with the log, once the log is prepared, and takes jobs on them.
+    ///
+    /// # Errors
+    /// The settings of the access log are not usable.
+    pub(super) fn with_projector(self, views: &PgPool) -> anyhow::Result<Self> {
+        let mut wiring = self.with_jobs(views)?;
+        wiring.keep_views_up(views);
+        Ok(wiring)
+    }
+
+    /// Takes rebuilds, verifications and exports.
+    fn with_jobs(self, views: &PgPool) -> anyhow::Result<Self> {
+        let (mut wiring, access_log) = self.record_reads(views)?;
+        let jobs = Jobs::new(Arc::clone(&wiring.log.log), views.clone(), access_log);
+        wiring.router = wiring.router.merge(jobs::router(jobs.clone()));
+        let stop = &wiring.stop.working;
+        let stopped = wait_until_raised(stop);
+        let worker = Worker::start("jobs", stop, async move {
+            stopped.await;
+            jobs.stop().await;
+            Ok(())
+        });
+        wiring.roles.workers.push(worker);
+        Ok(wiring)
+    }
+
+    fn keep_views_up(&mut self, views: &PgPool) {
         let (status, statuses) = watch::channel(projector::Status::Starting);
         let unprepared = status.clone();
         let prepared = self.log.wait_until_prepared(move |error| {
@@ -262,7 +289,7 @@ impl<'a> Wiring<'a> {
             let running = projector::run(log, views, projector::ProjectorSettings::default(), status, stopped.boxed());
             running.await.context("keep the views up with the log")
         });
-        self.health = with_projector(self.health, statuses.clone(), worker.failure());
+        self.health = with_projector(self.health.clone(), statuses.clone(), worker.failure());
         self.roles.workers.push(worker);
         let kept_days = self.settings.access_log.kept_days();
         let upkeep = access_log_upkeep::keep_up(access_log_database, kept_days, wait_until_raised(stop));
@@ -271,7 +298,6 @@ impl<'a> Wiring<'a> {
             Ok(())
         }));
         self.roles.projecting = Some(statuses);
-        self
     }
 
     /// Answers questions from the views and the log, and records who asks.
@@ -318,6 +344,7 @@ impl<'a> Wiring<'a> {
             self.health = with_access_log(self.health, access_log.clone(), worker.failure());
             self.roles.workers.push(worker);
         }
+        self.access_log = Some(access_log.clone());
         Ok((self, access_log))
     }
 

@@ -1,4 +1,5 @@
-//! The prison that wrote the free texts of an entry, for which such a text is no secret.
+//! The prison at which an entry was recorded, and the one that wrote its free texts, for which such
+//! a text is no secret.
 
 use crate::{
     event::Entry,
@@ -73,6 +74,20 @@ impl History {
                 PrisonerEvent::ResponsibilityOverridden(_) | PrisonerEvent::EntryVoided(_) => before.state().prison,
                 event => event.prison_of_text().cloned(),
             });
+            before.push(entry);
+        }
+        prisons
+    }
+
+    /// The prison at which each entry was recorded: the first that the event names, or else the one
+    /// that held the case then. `None` where no prison did.
+    #[must_use]
+    pub fn prisons_of_entries(&self) -> Vec<Option<PrisonCode>> {
+        let mut before = StateSoFar::default();
+        let mut prisons = Vec::with_capacity(self.entries().len());
+        for entry in self.entries() {
+            let named = entry.event.named_prisons().next().cloned();
+            prisons.push(named.or_else(|| before.state().prison));
             before.push(entry);
         }
         prisons
@@ -180,15 +195,16 @@ mod tests {
                 event: PrisonerEvent::deserialize_data(type_name, data).expect("an event"),
             });
         }
-        let prisons = history.prisons_of_texts();
-        assert_eq!(prisons.len(), 300);
+        let (prisons, of_entries) = (history.prisons_of_texts(), history.prisons_of_entries());
+        assert_eq!((prisons.len(), of_entries.len()), (300, 300));
         let mut found = 0;
-        for (entry, prison) in history.entries().iter().zip(&prisons) {
-            let expected = match &entry.event {
-                PrisonerEvent::TierAssigned(_) => None,
-                _ => history.known_at_position(entry.position - 1).state().prison,
+        for ((entry, prison), of_entry) in history.entries().iter().zip(&prisons).zip(of_entries) {
+            let held_at = || history.known_at_position(entry.position - 1).state().prison;
+            let (expected, recorded_at) = match &entry.event {
+                PrisonerEvent::TierAssigned(tier) => (None, tier.prison.clone()),
+                _ => (held_at(), held_at()),
             };
-            assert_eq!(*prison, expected, "entry {}", entry.revision);
+            assert_eq!((prison, of_entry), (&expected, recorded_at), "entry {}", entry.revision);
             found += usize::from(prison.is_some());
         }
         assert!(found > 100, "{found}");

@@ -27,6 +27,8 @@ pub struct ExportSelection {
     pub on: Option<DateTime<Utc>>,
     /// Only the rows of a prison.
     pub prison: Option<PrisonCode>,
+    /// Whether the columns with free texts are null.
+    pub without_texts: bool,
 }
 
 impl ExportSource {
@@ -56,6 +58,15 @@ impl ExportSource {
             Self::CasesAt(at) => {
                 format!("({}) AS {}", case_now::select_sql(&format!("{}::timestamptz", literal(at))), self.name())
             }
+        }
+    }
+
+    /// The columns that hold what a person wrote freely.
+    fn free_texts(self) -> &'static [&'static str] {
+        match self {
+            Self::View(view) => view.free_texts(),
+            Self::CasesAt(_) => View::CasePeriod.free_texts(),
+            Self::Establishment => &[],
         }
     }
 
@@ -117,7 +128,10 @@ impl ExportSelection {
     }
 
     /// The query for these columns of a table, in the order of its key.
-    pub(super) fn select_sql(&self, source: ExportSource, columns: &str) -> Result<String, ExportError> {
+    pub(super) fn select_sql(&self, source: ExportSource, columns: &[&str]) -> Result<String, ExportError> {
+        let is_hidden = |name: &&str| self.without_texts && source.free_texts().contains(name);
+        let select = |name: &&str| if is_hidden(name) { format!("NULL::text AS {name}") } else { (*name).to_owned() };
+        let columns = columns.iter().map(select).collect::<Vec<_>>().join(", ");
         let (from, condition, key) = (source.table_sql(), self.condition(source)?, source.key().join(", "));
         Ok(format!("SELECT {columns} FROM {from} WHERE {condition} ORDER BY {key}"))
     }

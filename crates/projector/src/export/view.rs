@@ -116,7 +116,7 @@ async fn export(
     for source in &selection.sources {
         let columns = columns(&mut transaction, source.name()).await?;
         let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-        let select = selection.select_sql(*source, &names.join(", "))?;
+        let select = selection.select_sql(*source, &names)?;
         let table = ExportTable { name: source.name(), position, streams_aside: Some(streams_aside), columns };
         let show = || progress(ExportProgress::Writing { written: written.load(Ordering::Relaxed), of: total });
         if !pipe.send(ViewPiece::Begin(table)).await || !copy(&mut transaction, &select, &pipe, show).await? {

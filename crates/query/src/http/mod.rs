@@ -16,6 +16,7 @@ mod access_log;
 mod answer;
 mod cases;
 mod compatible;
+mod control_reports;
 mod error_problem;
 mod events;
 mod handover_dates;
@@ -80,6 +81,8 @@ fn routes() -> GuardedRouter<QueryState> {
         .described(Access::Feed, routes!(events::list_events))
         .described(Access::Views, routes!(projections::list_projections))
         .described(Access::AccessLog, routes!(access_log::list_access_log_entries))
+        .described(Access::ControlReports, routes!(control_reports::list_control_counts))
+        .described(Access::ControlReports, routes!(control_reports::list_control_entries))
         .described(Access::Questions, routes!(handover_dates::calculate_handover_dates))
         .described(Access::SubjectAccess, routes!(subject_access::get_subject_access_answer))
         .described(Access::SubjectAccess, routes!(subject_access_template::get_subject_access_template))

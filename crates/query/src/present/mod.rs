@@ -13,6 +13,7 @@ pub(crate) mod case;
 pub(crate) mod case_list;
 pub(crate) mod case_prison;
 pub(crate) mod checkpoint;
+pub(crate) mod control_entry;
 pub(crate) mod nomis_contact;
 pub(crate) mod period_statistics;
 pub(crate) mod prison;

@@ -112,6 +112,7 @@ fn a_case_without_entries_has_no_rows() {
             case_prison: Vec::new(),
             allocation: Vec::new(),
             reception: Vec::new(),
+            control_entry: Vec::new(),
         }
     );
 }
@@ -418,4 +419,32 @@ fn damage_names_table_column_and_row() {
     stored.0[7] = Some((-1_i64).to_be_bytes().to_vec());
     let found = stored.read::<CasePeriodRow>().expect_err("no staff id is negative");
     assert_eq!(found.column, "pom_staff_id");
+}
+
+#[test]
+fn controls_look_at_voids_late_entries_and_choices_against_the_recommendation() {
+    let late = Entry { recorded_at: at("2026-03-09T00:30:00Z"), ..entry(0, "2026-03-01T23:30:00Z", tier()) };
+    let in_time = |revision, at, event| Entry { recorded_at: self::at(at), ..entry(revision, at, event) };
+    let entries = vec![
+        late,
+        in_time(1, "2026-03-10T09:00:00Z", made(1)),
+        in_time(2, "2026-03-11T09:00:00Z", tier()),
+        in_time(3, "2026-03-12T09:00:00Z", void(1)),
+    ];
+    let rows = case_rows(&prisoner::History::from_entries("A1234BC".parse().expect("a number"), entries));
+    check_read_back(&rows.control_entry);
+    let shown: Vec<_> = rows
+        .control_entry
+        .iter()
+        .map(|row| {
+            let prison = row.prison.as_ref().map(PrisonCode::as_str);
+            (row.revision, row.days_late, row.is_override, row.voided_by, row.voided_revision, prison)
+        })
+        .collect();
+    let leeds = Some("LEI");
+    // A void is recorded at the prison that holds the case.
+    let expected =
+        [(0, 8, false, None, None, leeds), (1, 0, true, Some(3), None, leeds), (3, 0, false, None, Some(1), leeds)];
+    assert_eq!(shown, expected);
+    assert_eq!(rows.control_entry[2].voided_type.map(|voided| voided.name()), Some("AllocationMade"));
 }

@@ -43,7 +43,15 @@ fn attempt(method: &str, path: &str) -> (String, Option<Value>, Expected) {
         }
         ("GET", "/status" | "/projections" | "/nomis-contacts") => (path.to_owned(), None, Without(200)),
         // Without the role of an auditor.
-        ("GET", "/access-log") => (path.to_owned(), None, Without(403)),
+        ("GET", "/access-log" | "/control-reports") => (path.to_owned(), None, Without(403)),
+        ("GET", "/control-reports/{report}") => ("/control-reports/voids".to_owned(), None, Without(403)),
+        ("GET", "/projections/jobs") => (path.to_owned(), None, Without(200)),
+        // Every export has data of other prisons.
+        ("POST", "/projections/jobs") => (path.to_owned(), Some(json!({"kind": "EXPORT", "view": "prison"})), NotYours),
+        (_, path) if path.starts_with("/projections/jobs/") => {
+            let expected = if path.ends_with("/file") { NotYours } else { Without(404) };
+            (path.replace("{jobId}", "63ba0b4b-2a6e-4d6c-9f59-2f6f0a3f8a11"), None, expected)
+        }
         ("GET", "/integration/parked") | ("PUT", "/queue-admin/retry-all-dlqs") => {
             (path.to_owned(), None, Without(200))
         }

@@ -19,8 +19,8 @@ use anyhow::{Context as _, anyhow, bail};
 use projector::export::{ExportFormat, OpenOutput, OutputPart};
 use tempfile::{NamedTempFile, TempDir};
 
-use super::{all_sources, synced_file::SyncedFile};
-use crate::{stdout, symbolic_link};
+use super::synced_file::SyncedFile;
+use crate::{export_subject::all_sources, stdout, symbolic_link};
 
 /// The destination of an export. Dropped before it is complete, it leaves nothing behind.
 pub(super) enum Destination {

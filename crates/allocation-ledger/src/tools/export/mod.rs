@@ -6,7 +6,6 @@ mod synced_file;
 use std::{
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
-    str::FromStr,
     time::Instant,
 };
 
@@ -17,27 +16,19 @@ use domain::identifier::PrisonCode;
 use event_log::{KnownAt, SharedLog};
 use http_api::instant::{DateOrInstant, parse_known_at};
 use indicatif::ProgressBar;
-use projector::{
-    VIEWS, View,
-    export::{
-        CASE_NOW, ExportError, ExportFormat, ExportProgress, ExportSelection, ExportSource, ExportSummary, OpenOutput,
-        export_log, export_views, export_views_as_of,
-    },
+use projector::export::{
+    ExportError, ExportFormat, ExportSelection, ExportSummary, OpenOutput, export_log, export_views, export_views_as_of,
 };
 use serde_json::json;
 use sqlx::PgPool;
 
 use self::destination::{Destination, DirectoryLayout, FileMode};
-use super::{
-    projections::{
-        rebuild::{position_of, show as show_building},
-        status::and_aside,
-    },
-    read_recording::record_read,
-};
+use super::{projections::status::and_aside, read_recording::record_read};
 use crate::{
+    export_subject::ExportSubject,
     interrupt::{interruption, unless_interrupted},
-    progress::{POSITIONS, ROWS, style},
+    known_position::position_of,
+    progress::WorkProgress,
     shared_settings::{self, identifier},
     stores::{LogStore, Stores},
 };
@@ -83,53 +74,8 @@ pub struct ExportSettings {
     stores: shared_settings::StoreSettings,
 }
 
-/// The subject of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ExportSubject {
-    Log,
-    /// Each view, and the names of prisons.
-    All,
-    CaseNow,
-    Establishment,
-    View(View),
-}
-
-impl ExportSubject {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Log => LOG,
-            Self::All => ALL,
-            Self::CaseNow => CASE_NOW,
-            Self::Establishment => ExportSource::Establishment.name(),
-            Self::View(view) => view.name(),
-        }
-    }
-}
-
 /// The name of the tool in the access log.
 const TOOL: &str = "export";
-
-const LOG: &str = "log";
-const ALL: &str = "all";
-
-impl FromStr for ExportSubject {
-    type Err = String;
-    fn from_str(name: &str) -> Result<Self, String> {
-        let others = [Self::Log, Self::All, Self::CaseNow, Self::Establishment];
-        if let Some(subject) = others.into_iter().find(|subject| subject.name() == name) {
-            return Ok(subject);
-        }
-        name.parse().map(Self::View).map_err(|unknown| {
-            let [log, all, now, names] = others.map(Self::name);
-            format!("{unknown}; and there are `{now}`, `{names}`, `{all}` of these, and `{log}`, the event log itself")
-        })
-    }
-}
-
-/// The tables of an export of all.
-fn all_sources() -> Vec<ExportSource> {
-    VIEWS.map(ExportSource::View).into_iter().chain([ExportSource::Establishment]).collect()
-}
 
 /// How an export is parted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -144,7 +90,7 @@ enum Partition {
 /// The export is refused or fails; the output is then as it was.
 pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
     let started = Instant::now();
-    let selection = selection(settings)?;
+    let selection = settings.what.selection(settings.on.map(DateOrInstant::instant), settings.prison.clone())?;
     let layout = layout(settings)?;
     let format = format(settings, layout)?;
     let exported = match &selection {
@@ -203,15 +149,8 @@ async fn export_on_record(
 
 /// The export in words, for the access log.
 fn describe(settings: &ExportSettings) -> String {
-    let what = if settings.what == ExportSubject::Log { "the log" } else { settings.what.name() };
-    let mut text = format!("export of {what}");
-    for (word, value) in [
-        ("at", settings.prison.as_ref().map(ToString::to_string)),
-        ("on", settings.on.map(|on| on.instant().to_rfc3339())),
-        ("as of", settings.as_of.map(describe_point)),
-    ] {
-        text.extend(value.map(|value| format!(" {word} {value}")));
-    }
+    let mut text = settings.what.describe(settings.prison.as_ref(), settings.on.map(DateOrInstant::instant));
+    text.extend(settings.as_of.map(|point| format!(" as of {}", describe_point(point))));
     text
 }
 
@@ -220,33 +159,6 @@ fn describe_point(point: KnownAt) -> String {
         KnownAt::Position(position) => format!("position {position}"),
         KnownAt::Instant(instant) => instant.to_rfc3339(),
     }
-}
-
-/// The rows to export from the views; `None` of the log.
-fn selection(settings: &ExportSettings) -> anyhow::Result<Option<ExportSelection>> {
-    let on = settings.on.map(DateOrInstant::instant);
-    let (sources, on) = match (settings.what, on) {
-        (ExportSubject::Log, Some(_)) => {
-            bail!("the log has no periods, so --on does not apply to it: --as-of leaves out what was recorded later")
-        }
-        (ExportSubject::Log, None) if settings.prison.is_some() => bail!(
-            "an event may be about two prisons, or name none, so --prison does not apply to the log: \
-             `allocation-ledger replay --prison` says which events it selects"
-        ),
-        (ExportSubject::Log, None) => return Ok(None),
-        (ExportSubject::All, Some(_)) => bail!(
-            "`{ALL}` has every period, so --on does not apply to it: export case_period, pom_period or {CASE_NOW} with --on"
-        ),
-        (ExportSubject::CaseNow, None) => bail!(
-            "`{CASE_NOW}` depends on the moment of the question: say of which day or instant it should be, with --on, \
-             so that the same export gives the same rows"
-        ),
-        (ExportSubject::CaseNow, Some(on)) => (vec![ExportSource::CasesAt(on)], None),
-        (ExportSubject::All, None) => (all_sources(), None),
-        (ExportSubject::Establishment, on) => (vec![ExportSource::Establishment], on),
-        (ExportSubject::View(view), on) => (vec![ExportSource::View(view)], on),
-    };
-    Ok(Some(ExportSelection { sources, on, prison: settings.prison.clone() }))
 }
 
 /// The layout of the directory to write, where the export is several files.
@@ -337,7 +249,7 @@ async fn write(
     };
     let exported = match views {
         Some((views, selection)) => {
-            let show = |progress| show_view(bar, progress);
+            let show = |progress| WorkProgress::from(progress).show(bar);
             match as_of {
                 None => export_views(views, selection, format, open, show).await?,
                 Some(position) => export_views_as_of(log, views, position, selection, format, open, show).await?,
@@ -349,31 +261,12 @@ async fn write(
                 None => log.head().await?,
             };
             export_log(log, to, settings.partition.is_some(), format, open, |position| {
-                show(bar, POSITIONS, position, to)
+                WorkProgress::of_log_export(position, to).show(bar)
             })
             .await?
         }
     };
     Ok(exported)
-}
-
-fn show_view(bar: &ProgressBar, progress: ExportProgress) {
-    match progress {
-        ExportProgress::Building(progress) => show_building(bar, progress),
-        ExportProgress::Writing { written, of } => show(bar, ROWS, written, of),
-    }
-}
-
-/// Shows how much is written.
-fn show(bar: &ProgressBar, template: &str, written: u64, of: u64) {
-    const STAGE: &str = "exporting";
-    if bar.message() != STAGE {
-        bar.reset();
-        bar.set_style(style(template));
-        bar.set_message(STAGE);
-        bar.set_length(of);
-    }
-    bar.set_position(written);
 }
 
 /// Tells what was exported.

@@ -2,18 +2,19 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
-use event_log::{KnownAt, SharedLog};
+use event_log::KnownAt;
 use http_api::instant::parse_known_at;
 use indicatif::ProgressBar;
-use projector::{BuildProgress, BuiltViews, RebuildScope, View};
+use projector::{BuiltViews, RebuildScope, View};
 use serde_json::json;
 
 use super::status::and_aside;
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    progress::{PARTS, POSITIONS, UNMEASURED, style},
+    known_position::position_of,
+    progress::WorkProgress,
     shared_settings,
     stdout::print_line,
     stores::Stores,
@@ -66,7 +67,7 @@ pub async fn run(settings: &RebuildSettings) -> anyhow::Result<()> {
 async fn build(settings: &RebuildSettings, stores: &Stores) -> anyhow::Result<()> {
     let started = Instant::now();
     let bar = ProgressBar::no_length();
-    let show = &|progress| show(&bar, progress);
+    let show = &|progress| WorkProgress::from(progress).show(&bar);
     let (BuiltViews { position, streams_aside }, schema) = match (settings.as_of, &settings.schema) {
         (Some(as_of), Some(schema)) => {
             let (position, replace) = (position_of(&stores.log, as_of).await?, settings.replace);
@@ -95,35 +96,4 @@ async fn build(settings: &RebuildSettings, stores: &Stores) -> anyhow::Result<()
         let aside = and_aside(streams_aside);
         format!("built in {seconds:.1} s: {what} of schema {schema}, up to position {position}{aside}")
     })
-}
-
-/// The position of a point, which must not lie ahead.
-pub(in crate::tools) async fn position_of(log: &SharedLog, point: KnownAt) -> anyhow::Result<u64> {
-    if let KnownAt::Instant(instant) = point
-        && instant > command::Clock::system().now()
-    {
-        bail!("{instant} is not over yet: what will be known then is not known now");
-    }
-    Ok(point.position(log).await?)
-}
-
-/// Shows how far it is: a bar a stage.
-pub(in crate::tools) fn show(bar: &ProgressBar, progress: BuildProgress) {
-    let (stage, template, position, length) = match progress {
-        BuildProgress::Reading { position, to } => ("reading the log", POSITIONS, position, Some(to)),
-        BuildProgress::Writing { written, parts } => ("writing rows", PARTS, written as u64, Some(parts as u64)),
-        BuildProgress::Comparing { compared, parts } => ("comparing rows", PARTS, compared as u64, Some(parts as u64)),
-        BuildProgress::Indexing => ("making indexes", UNMEASURED, 0, None),
-        BuildProgress::CatchingUp { position } => ("catching up", UNMEASURED, position, None),
-    };
-    if bar.message() != stage {
-        bar.reset();
-        bar.set_style(style(template));
-        bar.set_message(stage);
-    }
-    match length {
-        Some(length) => bar.set_length(length),
-        None => bar.unset_length(),
-    }
-    bar.set_position(position);
 }

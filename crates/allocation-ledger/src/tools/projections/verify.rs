@@ -11,12 +11,10 @@ use projector::{Difference, VerifyOutcome, View};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    rebuild::show,
-    status::{and_aside, aside_json, aside_text, prisoner_of},
-};
+use super::status::{and_aside, aside_json, aside_text, prisoner_of};
 use crate::{
     interrupt::{interruption, unless_interrupted},
+    progress::WorkProgress,
     shared_settings,
     stdout::print_line,
     stores::Stores,
@@ -115,7 +113,7 @@ async fn compare(
             printed = bar.suspend(|| print_line(&line));
         }
     };
-    let progress = |progress| show(&bar, progress);
+    let progress = |progress| WorkProgress::from(progress).show(&bar);
     let verified =
         projector::verify(&stores.log, &stores.views, &settings.schema, settings.view, &progress, &mut report).await;
     bar.finish_and_clear();
