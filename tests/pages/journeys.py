@@ -118,6 +118,7 @@ def every_form(browser: Browser, base: str) -> None:
         "transfer", "reception", "void?revision=3", "merge", "difference?known-at=2025-01-01", "readers", "file",
     ]
     pages = ["/pages/people", "/pages/prisons", prison, "/pages/cases", case, "/pages/log", "/pages/log/500", "/pages/views"]
+    pages += ["/pages/messages", "/pages/controls", "/pages/controls/voids", "/pages/controls/overrides?days=3&from=2025-01-01"]
     pages += ["/pages/accessibility", f"{prison}/pom-registration", f"{prison}/poms/485926", f"{prison}/poms/485926/status"]
     pages += [f"{prison}/poms/485926/details", f"{case}?on=2026-01-01", f"{prison}?known-at=2026-11-01", f"{prison}?whole=due"]
     pages += ["/pages/cases/Z9999ZZ", "/pages/cases/x", f"{prison}/nothing"]
@@ -212,6 +213,23 @@ def growing_log(browser: Browser, base: str) -> None:
     expect(page.locator("pre")).to_contain_text('"tier": "E3"')
 
 
+def analyst(browser: Browser, base: str) -> None:
+    """Verifies the views, and exports one, with and without a script."""
+    for width, script in CONFIGURATIONS:
+        visit = Visit(browser, base, width, script)
+        visit.be("ANALYST")
+        visit.go("/pages/views")
+        visit.press("Verify all views")
+        expect(visit.page.locator(".job").first).to_contain_text("No difference up to position", timeout=30_000)
+        visit.page.get_by_label("As", exact=True).select_option("csv")
+        visit.press("Export")
+        with visit.page.expect_download(timeout=30_000) as taken:
+            visit.page.get_by_role("link", name="Take the file of this export").first.click(timeout=30_000)
+        with open(taken.value.path()) as file:
+            assert "A1000AA" in file.read()
+        visit.context.close()
+
+
 def slow_line(browser: Browser, base: str) -> None:
     """The front page and a case are usable within a second at 1.6 Mbit/s and 150 ms, and nothing moves."""
     visit = Visit(browser, base, 1280, script=True)
@@ -236,7 +254,7 @@ def slow_line(browser: Browser, base: str) -> None:
         assert size < 100_000 and shift == 0, path
 
 
-JOURNEYS = [head_of_offender_management, every_form, two_people, keyboard, growing_log, slow_line]
+JOURNEYS = [head_of_offender_management, every_form, two_people, keyboard, growing_log, analyst, slow_line]
 
 if __name__ == "__main__":
     base_url, wanted = sys.argv[1:]

@@ -51,12 +51,12 @@ impl LedgerApi {
         })
     }
 
-    /// Follows the log: the API's stream as it is.
-    pub(crate) async fn follow(&self, asker: &Visitor, path: Path) -> Response {
+    /// Asks a question, and passes the answer on as it is: a stream or a file.
+    pub(crate) async fn pass_on(&self, asker: &Visitor, path: Path, accept: &'static str) -> Response {
         let Ok(mut request) = asker.request(Method::GET, &path).body(Body::empty()) else {
             return StatusCode::BAD_REQUEST.into_response();
         };
-        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));
         let Ok(response) = self.0.clone().call(request).await;
         response
     }

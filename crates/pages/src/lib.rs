@@ -10,6 +10,7 @@
 //! | how are a prison, a case, a POM, the log shown? | `prison_page`, `case_page`, `case_records`, `pom_page`, `log_pages`, `views_page` |
 //! | how are an entry and the years of a case shown? | `entry`, `timeline` |
 //! | how is a POM chosen for a case? | `allocation_page` |
+//! | what do auditors and operators see? | `control_pages`, `log_pages`, `views_page`, `job_pages`, `message_pages` |
 //! | which commands have a form? | `command_forms`, made by `command_form`, on `command_pages` |
 //! | how do codes and times read? | `words`, `clocks` |
 //! | style sheet and script | `assets` |
@@ -27,8 +28,12 @@ mod clocks;
 mod command_form;
 mod command_forms;
 mod command_pages;
+mod control_pages;
 mod entry;
+mod job;
+mod job_pages;
 mod log_pages;
+mod message_pages;
 mod notice;
 mod page_error;
 mod page_frame;
@@ -104,6 +109,13 @@ pub fn router(api: LedgerApi, sessions: PageSessions) -> GuardedRouter {
         .open_route("/pages/log/stream", get(log_pages::follow))
         .open_route("/pages/log/{position}", get(log_pages::show_entry))
         .open_route("/pages/views", get(views_page::show_views))
+        .open_route_for(&Method::POST, "/pages/views/jobs", job_pages::begin_job)
+        .open_route_for(&Method::POST, "/pages/views/jobs/{id}/cancellation", job_pages::cancel_job)
+        .open_route("/pages/views/jobs/{id}/file", get(job_pages::take_file))
+        .open_route("/pages/messages", get(message_pages::show_messages))
+        .open_route_for(&Method::POST, "/pages/messages/{id}", message_pages::decide_on_message)
+        .open_route("/pages/controls", get(control_pages::show_controls))
+        .open_route("/pages/controls/{report}", get(control_pages::show_report))
         .open_route("/pages/cases/{number}/{form}", get(command_pages::ask_of_case))
         .open_route_for(&Method::POST, "/pages/cases/{number}/{form}", command_pages::record_of_case)
         .map(|router| sessions.add_to(router.with_state(Pages { api, sessions: sessions.clone() })))

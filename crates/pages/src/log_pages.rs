@@ -104,7 +104,7 @@ pub(crate) async fn show_newer(
 /// does.
 pub(crate) async fn follow(State(pages): State<Pages>, visitor: Visitor, Query(query): Query<LogQuery>) -> Response {
     let after = query.after.map(|after| after.to_string());
-    pages.api.follow(&visitor, Path::new("/events").with("after", after.as_deref())).await
+    pages.api.pass_on(&visitor, Path::new("/events").with("after", after.as_deref()), "text/event-stream").await
 }
 
 #[derive(Template)]

@@ -1,14 +1,17 @@
-//! The views: how far each has come, and how large it is.
+//! The views: how far each has come, how large it is, and the jobs on them.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::StatusCode, response::Response};
+use futures::join;
+use uuid::Uuid;
 
 use crate::{
     Pages,
     answers::ShownView,
-    api::{ApiAnswer, Path},
+    api::{ApiError, ApiProblem, Path},
+    job::ShownJob,
     page_error::PageError,
-    page_frame::{PageFrame, show},
+    page_frame::{PageFrame, show_as},
     visitor::Visitor,
 };
 
@@ -18,6 +21,13 @@ struct ViewsPage {
     frame: PageFrame,
     views: Vec<ShownView>,
     streams_aside: u64,
+    /// The jobs; `None` where the visitor may not see them.
+    jobs: Option<Vec<ShownJob>>,
+    is_working: bool,
+    key: Uuid,
+    csrf: String,
+    /// The refusal of a job.
+    error: Option<String>,
 }
 
 impl ViewsPage {
@@ -56,7 +66,46 @@ impl ViewsPage {
 
 /// `GET /pages/views`
 pub(crate) async fn show_views(State(pages): State<Pages>, visitor: Visitor) -> Result<Response, PageError> {
-    let views: ApiAnswer<Vec<ShownView>> = pages.api.get(&visitor, Path::new("/projections")).await?;
-    let frame = PageFrame::new("Views", &visitor);
-    Ok(show(&ViewsPage { frame, streams_aside: views.streams_aside, views: views.content }))
+    show_page(&pages, &visitor, StatusCode::OK, None).await
+}
+
+/// The page after a refusal of a job.
+pub(crate) async fn show_refused(
+    pages: &Pages,
+    visitor: &Visitor,
+    problem: &ApiProblem,
+) -> Result<Response, PageError> {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    show_page(pages, visitor, status, Some(problem.detail.clone())).await
+}
+
+async fn show_page(
+    pages: &Pages,
+    visitor: &Visitor,
+    status: StatusCode,
+    error: Option<String>,
+) -> Result<Response, PageError> {
+    let (views, jobs) = join!(
+        pages.api.get::<Vec<ShownView>>(visitor, Path::new("/projections")),
+        pages.api.get::<Vec<ShownJob>>(visitor, Path::new("/projections/jobs")),
+    );
+    let views = views?;
+    // A visitor who may read and not operate sees the views alone.
+    let jobs = match jobs {
+        Ok(jobs) => Some(jobs.content),
+        Err(ApiError::Refused(problem)) if problem.status == 403 => None,
+        Err(error) => return Err(error.into()),
+    };
+    let frame = PageFrame::new("Views", visitor).with_errors(error.is_some());
+    let page = ViewsPage {
+        frame,
+        streams_aside: views.streams_aside,
+        views: views.content,
+        is_working: jobs.iter().flatten().any(ShownJob::is_running),
+        jobs,
+        key: Uuid::new_v4(),
+        csrf: visitor.csrf.clone(),
+        error,
+    };
+    Ok(show_as(status, &page))
 }

@@ -45,6 +45,11 @@ async fn an_auditor_sees_the_log_grow() {
 }
 
 #[tokio::test]
+async fn an_analyst_verifies_the_views_and_takes_an_export() {
+    make_journey("analyst").await;
+}
+
+#[tokio::test]
 async fn the_front_page_and_a_case_are_small_and_nothing_moves() {
     make_journey("slow_line").await;
 }
