@@ -17,7 +17,7 @@ use utoipa::{
     PartialSchema as _, ToSchema,
     openapi::{
         ObjectBuilder, Type,
-        schema::{AnyOfBuilder, Schema},
+        schema::{AnyOfBuilder, OneOfBuilder, Schema},
     },
 };
 
@@ -60,13 +60,18 @@ fn format_names() -> Schema {
 }
 
 fn words(names: impl Iterator<Item = &'static str>) -> Schema {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    optional(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into())
+}
+
+/// The schema of a member that may be null.
+fn optional(schema: Schema) -> Schema {
+    OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(schema).into()
 }
 
 /// The schema of a point in what was known, as a text.
 fn known_at_texts() -> Schema {
     let position = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,19}$"));
-    AnyOfBuilder::new().item(position).item(LondonDate::schema()).item(Instant::schema()).into()
+    optional(AnyOfBuilder::new().item(position).item(LondonDate::schema()).item(Instant::schema()).into())
 }
 
 /// The kind of work.
