@@ -86,7 +86,8 @@ impl Access {
             Self::Open => &[],
             Self::Questions => &[Right::Read],
             Self::Commands | Self::Uploads => &[Right::Record],
-            Self::Feed | Self::ExportFiles => &[Right::Export],
+            Self::Feed => &[Right::Export, Right::Audit],
+            Self::ExportFiles => &[Right::Export],
             Self::Jobs | Self::JobRequests => &[Right::Operate, Right::Export],
             Self::Views => &[Right::Read, Right::Operate],
             Self::AccessLog | Self::ControlReports => &[Right::Audit],
@@ -111,16 +112,10 @@ impl Access {
             | Self::LiveService
             | Self::FirstApiQuestions => !caller.has_any(&[Right::Audit]),
             // The state of the views tells nothing of a case or of a prison, and an auditor asks
-            // the access log and for control reports.
-            // Parked messages are shown without what they say, and jobs without what they read.
-            Self::Open
-            | Self::Views
-            | Self::SubjectAccess
-            | Self::AccessLog
-            | Self::ControlReports
-            | Self::Jobs
-            | Self::Messages
-            | Self::Queues => false,
+            // the access log and for control reports. Parked messages are shown without what they
+            // say, and jobs without what they read.
+            Self::Open | Self::Views | Self::SubjectAccess | Self::AccessLog => false,
+            Self::ControlReports | Self::Jobs | Self::Messages | Self::Queues => false,
         }
     }
 

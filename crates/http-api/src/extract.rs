@@ -273,7 +273,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
             Ok(Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(error)) => {
                 let text = match error.into_kind() {
-                    ErrorKind::DeserializeError { message, .. } => in_words(&message).into_owned(),
+                    ErrorKind::DeserializeError { message, .. } | ErrorKind::Message(message) => {
+                        in_words(&message).into_owned()
+                    }
                     ErrorKind::ParseError { value, .. }
                     | ErrorKind::ParseErrorAtIndex { value, .. }
                     | ErrorKind::ParseErrorAtKey { value, .. } => not_a_whole_number(&value),

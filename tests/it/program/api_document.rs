@@ -273,7 +273,7 @@ async fn tags_are_in_the_order_of_reading_writing_and_the_older_services() {
 }
 
 /// The verbs that the ids of operations begin with, of those that record something.
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 25] = [
     "allocate",
     "assign",
     "change",
@@ -294,6 +294,8 @@ const VERBS: [&str; 23] = [
     "void",
     "retry",
     "dismiss",
+    "begin",
+    "cancel",
     "calculate",
     "find",
     "upload",
@@ -331,8 +333,18 @@ async fn a_parameter_of_a_path_is_named_by_what_it_is() {
     for (path, _) in document["paths"].as_object().expect("paths") {
         names.extend(path.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0.to_owned())));
     }
-    let expected =
-        ["contactId", "messageId", "prisonCode", "prisonerNumber", "revision", "spreadsheetId", "staffId", "staffIds"];
+    let expected = [
+        "contactId",
+        "jobId",
+        "messageId",
+        "prisonCode",
+        "prisonerNumber",
+        "report",
+        "revision",
+        "spreadsheetId",
+        "staffId",
+        "staffIds",
+    ];
     assert_eq!(names, expected.map(str::to_owned).into());
 }
 

@@ -25,6 +25,14 @@ async fn schemas_of_views(database: &TestDatabase) -> Vec<String> {
     schemas
 }
 
+/// Waits until a rebuild has views of its own.
+async fn wait_for_rebuild(database: &TestDatabase) {
+    eventually("a rebuild that waits to be put in place", async || {
+        (schemas_of_views(database).await.len() > 1).then_some(())
+    })
+    .await;
+}
+
 /// Begins a job, and returns its path.
 async fn begin(client: &Client, body: Value) -> String {
     let answer = client.post("/projections/jobs", &body).await;
@@ -101,11 +109,7 @@ async fn one_job_is_at_work_at_a_time_and_a_cancelled_one_leaves_nothing_behind(
     let mut reading = reader.begin().await.expect("a transaction");
     sqlx::query("LOCK TABLE views.allocation IN ACCESS SHARE MODE").execute(&mut *reading).await.expect("a lock");
     let path = begin(client, json!({"kind": "REBUILD"})).await;
-    eventually("a rebuild that waits to be put in place", async || {
-        let schemas = schemas_of_views(&database).await;
-        (schemas.len() > 1).then_some(())
-    })
-    .await;
+    wait_for_rebuild(&database).await;
     for other in [json!({"kind": "VERIFY"}), json!({"kind": "EXPORT", "view": "prison"})] {
         let refused = client.post("/projections/jobs", &other).await;
         assert_refused(&refused, 409, "job-running");
@@ -128,6 +132,7 @@ async fn a_program_that_stops_ends_the_job_at_work() {
     let mut reading = reader.begin().await.expect("a transaction");
     sqlx::query("LOCK TABLE views.allocation IN ACCESS SHARE MODE").execute(&mut *reading).await.expect("a lock");
     begin(program.client(), json!({"kind": "REBUILD"})).await;
+    wait_for_rebuild(&database).await;
     assert!(program.stop().await.success());
     assert_eq!(schemas_of_views(&database).await, ["views"]);
     reading.rollback().await.expect("the end of the lock");

@@ -53,7 +53,7 @@ async fn services_that_start_in_any_order_become_ready() {
     assert_eq!(projector.client().get("/prisoners/A1234BC/responsibility").await.status, 404);
     for (program, parts) in [
         (&command, &["eventLog", "policies"][..]),
-        (&projector, &["eventLog", "projector"]),
+        (&projector, &["accessLog", "eventLog", "projector"]),
         (&query, &["accessLog", "eventLog", "views"]),
     ] {
         let health = program.client().get("/health").await;

@@ -308,7 +308,7 @@ async fn a_role_allows_what_is_its_and_nothing_else() {
     let of_person = |role: &str| key.token(&person(&[role]));
     let of_client = |role: &str, scope: &str| key.token(&client("some-client", &[role], scope));
     let read: &[Kind] = &[Question, Views, Live, FirstQuestion];
-    let audit: &[Kind] = &[Question, Views, AccessLog, Controls, Live, FirstQuestion];
+    let audit: &[Kind] = &[Question, Views, AccessLog, Controls, Feed, Live, FirstQuestion];
     let record: &[Kind] = &[Question, Views, Live, FirstQuestion, Command, FirstCommand];
     for (what, token, allowed) in [
         ("RO", of_client("ROLE_ALLOCATION_LEDGER__RO", ""), read),

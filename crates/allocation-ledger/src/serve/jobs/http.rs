@@ -126,6 +126,7 @@ async fn begin_job(
         (status = 200, description = "The jobs", body = Vec<JobDocument>),
         (status = 400, description = "The request cannot be read", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 500, description = "A fault inside the ledger", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The service has as much at work as it can", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 async fn list_jobs(State(jobs): State<Jobs>, Params(NoQuery {}): Params<NoQuery>) -> Response {
@@ -142,6 +143,7 @@ async fn list_jobs(State(jobs): State<Jobs>, Params(NoQuery {}): Params<NoQuery>
         (status = 400, description = "The request cannot be read", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "`job-unknown`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 500, description = "A fault inside the ledger", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The service has as much at work as it can", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 async fn get_job(
@@ -163,6 +165,7 @@ async fn get_job(
         (status = 400, description = "The request cannot be read", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "`job-unknown`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 500, description = "A fault inside the ledger", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The service has as much at work as it can", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 async fn cancel_job(

@@ -1,7 +1,7 @@
 //! The request for a job, as it is read from a body.
 
 use chrono::{DateTime, Utc};
-use domain::identifier::PrisonCode;
+use domain::{identifier::PrisonCode, moment::Instant, openapi::LondonDate};
 use event_log::{KnownAt, KnownAtError, SharedLog};
 use http_api::{
     CallerScope, Problem, ProblemCode, ReadableTexts,
@@ -9,11 +9,17 @@ use http_api::{
     problem::Fault,
 };
 use projector::{
-    View,
+    VIEWS, View,
     export::{ExportFormat, ExportSelection},
 };
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema as _, ToSchema,
+    openapi::{
+        ObjectBuilder, Type,
+        schema::{AnyOfBuilder, OneOfBuilder, Schema},
+    },
+};
 
 use crate::{
     export_subject::{ExportSubject, SelectionRefusal},
@@ -28,19 +34,44 @@ pub(super) struct BeginJob {
     pub(super) kind: JobKind,
     /// The view: where it is absent, a rebuild or a verification is of all. An export is of one, of
     /// `case_now`, `establishment` or `log`.
-    #[schema(example = "case_period")]
+    #[schema(schema_with = view_names)]
     view: Option<String>,
     /// Of an export: `csv`, `jsonl` or `parquet`; `csv` where it is absent.
-    #[schema(example = "csv")]
+    #[schema(schema_with = format_names)]
     format: Option<String>,
     /// Of an export: only the rows that hold at this instant, or at the start of this London date.
     on: Option<DateOrInstant>,
     /// Of an export: as it was known then, a position, an instant or the end of a London date.
     #[serde(default, deserialize_with = "optional_known_at")]
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = known_at_texts)]
     known_at: Option<KnownAt>,
     /// Of an export: only the rows of this prison.
     prison: Option<PrisonCode>,
+}
+
+/// The schema of the names of what may be exported, most of which may be rebuilt.
+fn view_names() -> Schema {
+    let others = [ExportSubject::CaseNow, ExportSubject::Establishment, ExportSubject::Log].map(ExportSubject::name);
+    words(VIEWS.map(View::name).into_iter().chain(others))
+}
+
+fn format_names() -> Schema {
+    words(ExportFormat::ALL.map(ExportFormat::ending).into_iter())
+}
+
+fn words(names: impl Iterator<Item = &'static str>) -> Schema {
+    optional(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into())
+}
+
+/// The schema of a member that may be null.
+fn optional(schema: Schema) -> Schema {
+    OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(schema).into()
+}
+
+/// The schema of a point in what was known, as a text.
+fn known_at_texts() -> Schema {
+    let position = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,19}$"));
+    optional(AnyOfBuilder::new().item(position).item(LondonDate::schema()).item(Instant::schema()).into())
 }
 
 /// The kind of work.
