@@ -5,6 +5,7 @@ of nothing, and nothing moves while it loads.
 """
 
 import re
+import shutil
 import sys
 
 from axe_playwright_python.sync_playwright import Axe
@@ -55,6 +56,14 @@ class Visit:
     def press(self, name: str) -> Page:
         self.page.get_by_role("button", name=name, exact=True).click()
         return self.check()
+
+    def wait_for_job(self) -> None:
+        """Looks again until no job is at work: the script does so by itself, a person follows a link."""
+        for _ in range(300):
+            if self.page.get_by_role("link", name="See how far it is").count() == 0:
+                return
+            self.page.goto("/pages/views")
+        raise AssertionError("the job does not end")
 
     def be(self, person: str) -> None:
         self.go("/pages")
@@ -220,13 +229,35 @@ def analyst(browser: Browser, base: str) -> None:
         visit.be("ANALYST")
         visit.go("/pages/views")
         visit.press("Verify all views")
+        visit.wait_for_job()
         expect(visit.page.locator(".job").first).to_contain_text("No difference up to position", timeout=30_000)
         visit.page.get_by_label("As", exact=True).select_option("csv")
         visit.press("Export")
+        visit.wait_for_job()
         with visit.page.expect_download(timeout=30_000) as taken:
             visit.page.get_by_role("link", name="Take the file of this export").first.click(timeout=30_000)
         with open(taken.value.path()) as file:
             assert "A1000AA" in file.read()
+        visit.context.close()
+
+
+def both_clocks(browser: Browser, base: str) -> None:
+    """Asks about another day, as it was known then, and sees what differs from now."""
+    for width, script in CONFIGURATIONS:
+        visit = Visit(browser, base, width, script)
+        visit.be("AUDITOR")
+        page = visit.go("/pages/cases/A1000AA")
+        page.get_by_text("Look at another day").click()
+        page.get_by_label("On", exact=True).fill("2027-06-01")
+        page = visit.press("Show")
+        expect(page.locator(".inset")).to_contain_text("on 1 June 2027")
+        expect(page.locator(".lead")).to_contain_text("Lee, Sam (COM) will be responsible from")
+        assert page.get_by_role("link", name="Reallocate").count() == 0, "a past day offers a command"
+        page.get_by_label("As it was known at the end of").fill("2024-01-01")
+        page = visit.press("Show")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Prisoner unknown")
+        page = visit.go("/pages/cases/A1000AA/difference?on=2026-01-01")
+        expect(page.get_by_role("row", name=re.compile("^Responsible"))).to_contain_text("Whitfield, Daniel (POM)")
         visit.context.close()
 
 
@@ -254,11 +285,11 @@ def slow_line(browser: Browser, base: str) -> None:
         assert size < 100_000 and shift == 0, path
 
 
-JOURNEYS = [head_of_offender_management, every_form, two_people, keyboard, growing_log, analyst, slow_line]
+JOURNEYS = [head_of_offender_management, every_form, two_people, keyboard, growing_log, analyst, both_clocks, slow_line]
 
 if __name__ == "__main__":
     base_url, wanted = sys.argv[1:]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         next(journey for journey in JOURNEYS if journey.__name__ == wanted)(chromium, base_url)
         chromium.close()

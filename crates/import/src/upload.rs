@@ -20,6 +20,7 @@ use event_log::lock;
 use http_api::{QuotaShare, RequestClient};
 use serde::Serialize;
 use spreadsheets::{plan::ImportPlan, reader::ReadStop};
+use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -95,6 +96,8 @@ pub struct Upload {
     pub stop: ReadStop,
     pub(crate) client: RequestClient,
     pub(crate) key: Mutex<Option<CommandId>>,
+    /// Set once nothing may be recorded of it any more.
+    is_forgotten: AtomicBool,
     last_used: Mutex<Instant>,
     stage: Mutex<Stage>,
     place: Mutex<Option<QuotaShare>>,
@@ -146,6 +149,7 @@ impl Upload {
             stop: ReadStop::default(),
             client,
             key: Mutex::default(),
+            is_forgotten: AtomicBool::new(false),
             last_used: Mutex::new(Instant::now()),
             stage: Mutex::new(Stage { state: ImportState::Reading, read: None, run: None, detail: None }),
             place: Mutex::new(Some(place)),
@@ -183,6 +187,24 @@ impl Upload {
         lock(&self.place).take();
     }
 
+    /// Ends what works on it, unless it is being recorded: no recording begins any more. Answers
+    /// whether it is not.
+    pub(crate) fn forget(&self) -> bool {
+        self.stop.stop();
+        self.change_stage(|stage| {
+            let is_recording = stage.state == ImportState::Recording;
+            if !is_recording {
+                self.is_forgotten.store(true, Ordering::Relaxed);
+            }
+            !is_recording
+        })
+    }
+
+    /// Whether it is forgotten.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.is_forgotten.load(Ordering::Relaxed)
+    }
+
     /// Ends what works on it.
     pub(crate) fn cancel(&self) {
         self.stop.stop();
@@ -206,10 +228,24 @@ impl Stage {
 pub struct RecordingRun {
     due: AtomicU64,
     recorded: Mutex<BTreeSet<u32>>,
-    is_cancelled: AtomicBool,
+    /// Rows that an earlier recording of the same upload has recorded.
+    recorded_before: BTreeSet<u32>,
+    is_cancelled: watch::Sender<bool>,
 }
 
 impl RecordingRun {
+    /// A recording that goes on where an earlier one ended.
+    pub(crate) fn after(earlier: Option<&Self>) -> Self {
+        let recorded = |run: &Self| run.recorded_before.union(&lock(&run.recorded)).copied().collect();
+        Self { recorded_before: earlier.map(recorded).unwrap_or_default(), ..Self::default() }
+    }
+
+    /// Waits until it is cancelled.
+    pub(crate) async fn cancelled(&self) {
+        // The sender is this run's own.
+        let _ = self.is_cancelled.subscribe().wait_for(|is_cancelled| *is_cancelled).await;
+    }
+
     /// How many rows are to be recorded.
     #[must_use]
     pub fn due(&self) -> u64 {
@@ -223,11 +259,11 @@ impl RecordingRun {
     }
 
     fn has_recorded(&self, row: u32) -> bool {
-        lock(&self.recorded).contains(&row)
+        self.recorded_before.contains(&row) || lock(&self.recorded).contains(&row)
     }
 
     fn cancel(&self) {
-        self.is_cancelled.store(true, Ordering::Relaxed);
+        self.is_cancelled.send_replace(true);
     }
 }
 
@@ -243,6 +279,6 @@ impl ImportObserver for RecordingRun {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.is_cancelled.load(Ordering::Relaxed)
+        *self.is_cancelled.borrow()
     }
 }

@@ -149,7 +149,11 @@ impl Imports {
             () = stopped => {}
             () = sweeping => {}
         }
-        lock(&self.0.held).values().for_each(|upload| upload.cancel());
+        // None that is still read begins to be recorded.
+        lock(&self.0.held).values().for_each(|upload| {
+            upload.forget();
+            upload.cancel();
+        });
         let mut tasks = mem::take(&mut *lock(&self.0.tasks));
         while tasks.join_next().await.is_some() {}
     }
@@ -224,13 +228,13 @@ impl Imports {
     /// Forgets an upload that no task works on, or cancels the task. Answers whether it is
     /// forgotten: of one that is being recorded its state says what was.
     pub(crate) fn remove(&self, upload: &Upload) -> bool {
+        let is_forgotten = upload.forget();
         upload.cancel();
-        let is_recording = upload.stage().state == ImportState::Recording;
-        if !is_recording {
+        if is_forgotten {
             lock(&self.0.held).remove(&upload.id);
             upload.give_back_place();
         }
-        !is_recording
+        is_forgotten
     }
 
     /// Keeps an upload, and begins to read it.
@@ -257,7 +261,7 @@ impl Imports {
             };
             imports.count(ended);
             reading.touch();
-            if ended == "read" && reading.choices.records_at_once {
+            if ended == "read" && reading.choices.records_at_once && !reading.is_forgotten() {
                 // Why it cannot begin is in the state.
                 if let Err(problem) = imports.begin_recording(&reading, caller, None, None) {
                     reading.change_stage(|stage| {
@@ -314,8 +318,14 @@ impl Imports {
         go_live: Option<NaiveDate>,
     ) -> Result<bool, Problem> {
         let go_live = go_live.or(upload.choices.go_live);
-        self.check_key(upload, key)?;
+        // No other recording takes the key meanwhile.
+        let held = lock(&self.0.held);
+        check_key(&held, upload, key)?;
         let begun = upload.change_stage(|stage| {
+            if upload.is_forgotten() {
+                let detail = "It was deleted, or the service is stopping. Upload it again: nothing is recorded twice.";
+                return Err(Problem::new(ProblemCode::ImportNotReady, detail));
+            }
             if matches!(stage.state, ImportState::Recording | ImportState::Done) {
                 return Ok(None);
             }
@@ -327,7 +337,7 @@ impl Imports {
                 return Err(Problem::new(ProblemCode::ImportNotReady, detail));
             };
             check_go_live_given(&upload.prison, &read, go_live)?;
-            let run = Arc::new(RecordingRun::default());
+            let run = Arc::new(RecordingRun::after(stage.run.as_deref()));
             let begun = Stage {
                 state: ImportState::Recording,
                 read: Some(read.clone()),
@@ -339,6 +349,7 @@ impl Imports {
         })?;
         let Some((read, run)) = begun else { return Ok(false) };
         *lock(&upload.key) = key;
+        drop(held);
         let (imports, upload) = (self.clone(), Arc::clone(upload));
         lock(&self.0.tasks).spawn(async move {
             let recorded = imports.record(&upload, &read, caller, go_live, &run).await;
@@ -373,7 +384,10 @@ impl Imports {
         go_live: Option<NaiveDate>,
         run: &RecordingRun,
     ) -> anyhow::Result<ImportPlan> {
-        let _turn = self.0.turns.take(&upload.prison, |_| ()).await?;
+        let _turn = tokio::select! {
+            turn = self.0.turns.take(&upload.prison, |_| ()) => turn?,
+            () = run.cancelled() => return Err(ImportCancelled.into()),
+        };
         let import = self.import(upload, &read.sheet.table, read.source.clone(), caller, go_live);
         let held = import.load(&self.0.log).await?;
         let joins = check_go_live(&held.prison, go_live);
@@ -407,19 +421,18 @@ impl Imports {
         }
     }
 
-    /// Refuses the key of another upload.
-    fn check_key(&self, upload: &Upload, key: Option<CommandId>) -> Result<(), Problem> {
-        let Some(key) = key else { return Ok(()) };
-        let held = lock(&self.0.held);
-        if held.values().any(|other| other.id != upload.id && *lock(&other.key) == Some(key)) {
-            return Err(CommandError::KeyReused { command_id: key }.into());
-        }
-        Ok(())
-    }
-
     fn count(&self, outcome: &'static str) {
         self.0.ended.get_or_create(&EndLabels { outcome }).inc();
     }
+}
+
+/// Refuses the key of another upload.
+fn check_key(held: &HashMap<Uuid, Arc<Upload>>, upload: &Upload, key: Option<CommandId>) -> Result<(), Problem> {
+    let Some(key) = key else { return Ok(()) };
+    if held.values().any(|other| other.id != upload.id && *lock(&other.key) == Some(key)) {
+        return Err(CommandError::KeyReused { command_id: key }.into());
+    }
+    Ok(())
 }
 
 /// Refuses to take a prison onto OMiC with a date that no caller gave.

@@ -48,3 +48,7 @@ if (followed && window.EventSource) {
   };
   for (const type of followed.dataset.types?.split(" ") ?? []) stream.addEventListener(type, stream.onmessage);
 }
+
+// A page of work under way looks again by itself.
+const underWay = document.querySelector("[data-reload]");
+if (underWay) setTimeout(() => location.reload(), Number(underWay.dataset.reload));

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use http_api::headers::CorrelationId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tower_service::Service as _;
@@ -17,10 +18,14 @@ use crate::visitor::Visitor;
 /// Most bytes of an answer that a page reads: a long history with its notes has some 2 MB.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// The client that the pages are for the API, where no token names one.
+const CLIENT: &str = "allocation-ledger pages";
+
 const POSITION: HeaderName = HeaderName::from_static("ledger-position");
 const POSITION_AT_LEAST: HeaderName = HeaderName::from_static("ledger-position-at-least");
 const STREAMS_ASIDE: HeaderName = HeaderName::from_static("ledger-streams-aside");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 const RECORDED_BY: HeaderName = HeaderName::from_static("x-recorded-by");
 
 /// The HTTP API of the ledger.
@@ -120,11 +125,15 @@ impl Visitor {
             .uri(path.text())
             .header(header::HOST, "localhost")
             .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, CLIENT)
             .extension(self.peer);
         request = match &self.access_token {
             Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose())),
             None => request.header(RECORDED_BY, self.name.as_str()),
         };
+        if let Some(CorrelationId(id)) = self.correlation_id {
+            request = request.header(CORRELATION_ID, id.to_string());
+        }
         if let Some(position) = path.position_at_least {
             request = request.header(POSITION_AT_LEAST, position);
         }

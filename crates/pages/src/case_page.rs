@@ -116,17 +116,39 @@ impl CaseFacts {
     }
 }
 
+/// Whether a moment is now, before or to come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tense {
+    Now,
+    Past,
+    Future,
+}
+
+impl Tense {
+    /// The tense of a moment that is asked about.
+    fn of(clocks: &Clocks, moment: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        if clocks.on.trim().is_empty() && clocks.known_at.trim().is_empty() {
+            Self::Now
+        } else if moment > now {
+            Self::Future
+        } else {
+            Self::Past
+        }
+    }
+}
+
 /// Who is responsible and why, in a sentence or two.
-pub(crate) fn sentence(case: &ShownResponsibility, is_now: bool) -> String {
-    let (is, has_been) = if is_now { ("is", "has been") } else { ("was", "had been") };
+pub(crate) fn sentence(case: &ShownResponsibility, tense: Tense) -> String {
+    let (is, since_words) = match tense {
+        Tense::Now => ("is", ", and has been since"),
+        Tense::Past => ("was", ", and had been since"),
+        Tense::Future => ("will be", " from"),
+    };
     let officer = &case.responsible;
     let mut sentence = match (&officer.name, officer.vacancy.as_deref(), officer.since) {
         (Some(name), _, Some(since)) => {
-            format!(
-                "{name} ({}) {is} responsible, and {has_been} since {}.",
-                officer.role.as_deref().unwrap_or("officer"),
-                day_of(since)
-            )
+            let role = officer.role.as_deref().unwrap_or("officer");
+            format!("{name} ({role}) {is} responsible{since_words} {}.", day_of(since))
         }
         (Some(name), ..) => format!("{name} {is} responsible."),
         (None, Some("COM_NOT_NAMED"), _) => format!("The community {is} responsible, and no COM {is} named."),
@@ -196,16 +218,16 @@ pub(crate) async fn show_case(
     let mut entries: Vec<_> = history.content.iter().map(EntryLine::from).collect();
     entries.reverse();
     let recorded = query.recorded.and_then(|position| entries.iter().find(|entry| entry.position == position));
-    let pom = pom_of(&case);
+    let (pom, now) = (pom_of(&case), pages.now());
     Ok(show(&CasePage {
         has_pom: pom.is_some(),
         waits: pom.is_none() && case.phase != "NOT_IN_CUSTODY" && case.tier.is_some(),
         pom_words: pom.and_then(|pom| pom.name.clone()).unwrap_or_else(|| "Nobody".to_owned()),
         recorded: recorded.map(|entry| entry.title.clone()),
         frame,
-        sentence: sentence(&case, clocks.are_now()),
+        sentence: sentence(&case, Tense::of(&clocks, moment(&clocks, now), now)),
         facts: CaseFacts::of(&history.content),
-        timeline: Timeline::new(&periods.content, moment(&clocks, pages.now())),
+        timeline: Timeline::new(&periods.content, moment(&clocks, now)),
         number: number.to_string(),
         prison,
         may_change: clocks.are_now(),
@@ -214,4 +236,49 @@ pub(crate) async fn show_case(
         entries,
         clocks,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The sentence of a case with these members, now and at other times.
+    fn sentences(members: &Value) -> [String; 3] {
+        let mut case = json!({"prison": "LEI", "phase": "CUSTODY_ONLY", "tier": "B2", "supporting": null, "coworker": null,
+                              "reason": null, "override": null, "asOf": {"position": 9, "revision": 3}});
+        case.as_object_mut().expect("an object").extend(members.as_object().expect("members").clone());
+        let case = serde_json::from_value(case).expect("a case");
+        [Tense::Now, Tense::Past, Tense::Future].map(|tense| sentence(&case, tense))
+    }
+
+    #[test]
+    fn a_sentence_says_who_is_responsible_and_why() {
+        let pom = json!({"role": "POM", "staffId": 1, "name": "Okafor, Grace", "since": "2026-03-01T09:00:00Z"});
+        let plan = json!({"code": "recall_case", "startDate": "2026-10-01", "handoverDate": "2027-01-10"});
+        assert_eq!(
+            sentences(&json!({"responsible": pom, "reason": plan})),
+            [
+                "Okafor, Grace (POM) is responsible, and has been since 1 March 2026. A COM supports from 1 October 2026 \
+                 and is responsible from 10 January 2027 (recall).",
+                "Okafor, Grace (POM) was responsible, and had been since 1 March 2026. A COM supports from 1 October 2026 \
+                 and is responsible from 10 January 2027 (recall).",
+                "Okafor, Grace (POM) will be responsible from 1 March 2026. A COM supports from 1 October 2026 \
+                 and is responsible from 10 January 2027 (recall).",
+            ]
+        );
+        let nobody = json!({"role": "COM", "staffId": null, "name": null, "vacancy": "COM_NOT_NAMED"});
+        let decided = json!({"responsible": "PROBATION", "reason": "PRISONER_HAS_BEEN_RECALLED", "detail": null});
+        assert_eq!(
+            sentences(&json!({"responsible": nobody, "override": decided}))[0],
+            "The community is responsible, and no COM is named. The community was made responsible against the plan: \
+             prisoner has been recalled."
+        );
+        let vacant = json!({"role": "POM", "staffId": null, "name": null, "vacancy": "NOT_ALLOCATED"});
+        assert_eq!(
+            sentences(&json!({"responsible": vacant}))[0],
+            "The prison is responsible, and the case is allocated to nobody. No handover is planned yet."
+        );
+    }
 }

@@ -28,6 +28,13 @@ struct PomPage {
     pom: ShownRosterPom,
     cases: Vec<ShownCase>,
     has_more: bool,
+    clocks: Clocks,
+}
+
+impl PomPage {
+    fn address(&self) -> String {
+        format!("/pages/prisons/{}/poms/{}", self.prison, self.pom.staff_id)
+    }
 }
 
 /// `GET /pages/prisons/{prison}/poms/{staffId}`
@@ -48,5 +55,5 @@ pub(crate) async fn show_pom(
     let frame =
         PageFrame::new(pom.name.clone(), &visitor).back(format!("/pages/prisons/{prison}"), prison_name(&prison));
     let has_more = cases.next.is_some();
-    Ok(show(&PomPage { frame, prison: prison.to_string(), pom, cases: cases.content, has_more }))
+    Ok(show(&PomPage { frame, prison: prison.to_string(), pom, cases: cases.content, has_more, clocks }))
 }

@@ -7,7 +7,7 @@ use axum::{
     http::request::Parts,
     response::{IntoResponse as _, Response},
 };
-use http_api::PeerAddress;
+use http_api::{PeerAddress, headers::CorrelationId};
 use sign_on::Secret;
 
 use crate::{Pages, page_frame::PersonInFrame, session::Session};
@@ -44,6 +44,8 @@ pub(crate) struct Visitor {
     pub(crate) csrf: String,
     /// Where the person's browser is.
     pub(crate) peer: PeerAddress,
+    /// The request of the browser: those to the API belong to it.
+    pub(crate) correlation_id: Option<CorrelationId>,
 }
 
 impl From<&Visitor> for PersonInFrame {
@@ -57,12 +59,14 @@ impl FromRequestParts<Pages> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get().copied().unwrap_or(NO_PEER);
+        let correlation_id = parts.extensions.get().copied();
         let session = Session::from_request_parts(parts, pages).await.map_err(|rejection| rejection.into_response())?;
         Ok(Self {
             name: session.user_name().to_owned(),
             access_token: session.access_token().cloned(),
             csrf: session.csrf().for_form().to_owned(),
             peer,
+            correlation_id,
         })
     }
 }

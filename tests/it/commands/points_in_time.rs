@@ -94,6 +94,9 @@ fn operations(document: &Value) -> Vec<(Method, String, &Value)> {
             .replace("{staffId}", "485926")
             .replace("{contactId}", "0b5b2c5e-6e0a-4a0e-9c55-2a3c6d1f8e11")
             .replace("{messageId}", "63ba0b4b-2a6e-4d6c-9f59-2f6f0a3f8a11")
+            .replace("{jobId}", "63ba0b4b-2a6e-4d6c-9f59-2f6f0a3f8a11")
+            .replace("{spreadsheetId}", "63ba0b4b-2a6e-4d6c-9f59-2f6f0a3f8a11")
+            .replace("{report}", "voids")
             .replace("{revision}", "0")
             .replace("{staffIds}", "485926");
         assert!(!path.contains('{'), "{path} has a parameter that has no value here");

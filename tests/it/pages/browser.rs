@@ -2,6 +2,7 @@
 
 use crate::support::{
     demonstration::Demonstration,
+    has_program,
     python::{python_with, run_tool},
     topology::require_single_program,
 };
@@ -11,7 +12,9 @@ const JOURNEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pages/journeys.py")
 /// Makes a journey in the demonstration.
 async fn make_journey(name: &str) {
     require_single_program();
-    let Some(python) = python_with("playwright") else { return };
+    let Some(python) = python_with("axe_playwright_python, playwright").filter(|_| has_program("chromium")) else {
+        return;
+    };
     let demonstration = Demonstration::serve().await;
     let url = demonstration.program.client().base_url().to_owned();
     let made = run_tool(&python, &[JOURNEYS, &url, name], &[]).await;
@@ -47,6 +50,11 @@ async fn an_auditor_sees_the_log_grow() {
 #[tokio::test]
 async fn an_analyst_verifies_the_views_and_takes_an_export() {
     make_journey("analyst").await;
+}
+
+#[tokio::test]
+async fn a_case_is_shown_on_another_day_as_it_was_known_then() {
+    make_journey("both_clocks").await;
 }
 
 #[tokio::test]

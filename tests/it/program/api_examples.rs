@@ -31,8 +31,8 @@ async fn every_example_of_the_document_works_in_the_demonstration() {
     for method in METHODS {
         for (template, item) in document["paths"].as_object().expect("paths") {
             let Some(operation) = item.get(method) else { continue };
-            // In the demonstration no message waits, no job is known before it begins, and there is no
-            // spreadsheet: `/docs` asks for a file.
+            // In the demonstration no message waits, no job is known before it begins, and there is
+            // no spreadsheet: `/docs` asks for a file.
             let needs_another =
                 ["/integration/parked/", "/projections/jobs/"].iter().any(|path| template.starts_with(path));
             if needs_another || template.contains("/spreadsheets") {

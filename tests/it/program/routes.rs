@@ -31,8 +31,8 @@ fn only_the_programs_own_routes_are_registered_without_a_description() {
     for path in sources {
         let source = fs::read_to_string(&path).expect("a source file");
         let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-        // The guarded router is the one that has a router of its own to add to; the pages for people
-        // are a guarded router beside that of the API.
+        // The guarded router is the one that has a router of its own to add to; the pages for
+        // people are a guarded router beside that of the API.
         let may_route = ["http-api/src/access.rs", "serve/pages.rs"].iter().any(|allowed| path.ends_with(allowed));
         assert!(may_route || !code.contains(".route("), "{}: `.route(`", path.display());
         if path.components().any(|part| part.as_os_str() == "pages") {

@@ -52,7 +52,7 @@ async fn services_that_start_in_any_order_become_ready() {
     assert_eq!(command.client().get("/prisoners/A1234BC/responsibility").await.status, 404);
     assert_eq!(projector.client().get("/prisoners/A1234BC/responsibility").await.status, 404);
     for (program, parts) in [
-        (&command, &["eventLog", "policies"][..]),
+        (&command, &["accessLog", "eventLog", "policies"][..]),
         (&projector, &["accessLog", "eventLog", "projector"]),
         (&query, &["accessLog", "eventLog", "views"]),
     ] {

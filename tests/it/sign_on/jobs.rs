@@ -71,7 +71,8 @@ async fn an_export_has_free_texts_for_auditors_alone_and_is_recorded() {
     require_single_program();
     let worked = Worked::start().await;
     let path = worked.export(&["EXPORT"], false).await;
-    worked.export(&["EXPORT", "AUDIT"], true).await;
+    let with_texts = worked.export(&["EXPORT", "AUDIT"], true).await;
+    assert_refused(&worked.send(&["EXPORT"], "GET", &format!("{with_texts}/file"), None).await, 403, "role-missing");
     let log = json!({"kind": "EXPORT", "view": "log"});
     assert_refused(&worked.send(&["EXPORT"], "POST", "/projections/jobs", Some(&log)).await, 403, "role-missing");
     let begun = worked.send(&["EXPORT", "AUDIT"], "POST", "/projections/jobs", Some(&log)).await;

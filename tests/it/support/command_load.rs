@@ -246,7 +246,7 @@ async fn check_log(log: &SharedLog, acknowledged: &[AcknowledgedCommand]) {
     assert!(unasked.is_none(), "nobody asked for this: {unasked:?}");
 }
 
-/// Asserts that the answer about each case includes its last command.
+/// Asserts that the answer about each case includes its last command, once the views do.
 async fn check_answers(query: &Client, acknowledged: &[AcknowledgedCommand]) {
     let mut last: HashMap<&str, &AcknowledgedCommand> = HashMap::new();
     for command in acknowledged {
@@ -256,7 +256,13 @@ async fn check_answers(query: &Client, acknowledged: &[AcknowledgedCommand]) {
         }
     }
     for (case, command) in last {
-        let answer = query.get(&format!("/prisoners/{case}/responsibility")).await;
+        let path = format!("/prisoners/{case}/responsibility");
+        let position = command.position.to_string();
+        let answer = eventually("the command in the views", async || {
+            let answer = query.send(Method::GET, &path, &[("Ledger-Position-At-Least", &position)], None).await;
+            (answer.status != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+        })
+        .await;
         assert_eq!(answer.body["asOf"]["revision"], command.revision, "{case}: {}", answer.text);
     }
 }

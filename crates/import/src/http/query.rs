@@ -124,8 +124,11 @@ fn read_file_name(given: Option<&String>) -> Result<String, Problem> {
 
 fn read_value<T: DeserializeOwned>(name: &'static str, text: &str) -> Result<T, Problem> {
     T::deserialize(text.into_deserializer()).map_err(|error: value::Error| {
-        let known = error.to_string().replace("unknown variant ", "").replace("`, expected ", "` is not ");
-        invalid(name, known)
+        let sentence = error.to_string();
+        match sentence.split_once("`, expected ") {
+            Some((_, words)) => invalid(name, format!("`{}` is not {words}", Excerpt(text))),
+            None => invalid(name, sentence),
+        }
     })
 }
 

@@ -75,7 +75,6 @@ pub(super) async fn record_spreadsheet(
     request: Request,
 ) -> Result<Response, Problem> {
     headers.refuse_if_match("a recording concerns several streams, so there is no one revision to match")?;
-    let upload = imports.find(&prison, id)?;
     let has_key = request.headers().contains_key(IDEMPOTENCY_KEY);
     let has_type = request.headers().contains_key(header::CONTENT_TYPE);
     let is_json = require_json(request.headers());
@@ -84,6 +83,7 @@ pub(super) async fn record_spreadsheet(
         is_json?;
     }
     let body: RecordingBody = if bytes.is_empty() { RecordingBody::default() } else { from_json(&bytes)? };
+    let upload = imports.find(&prison, id)?;
     let caller = ImportCaller { recorded_by: headers.recorded_by, confinement: headers.scope.confinement };
     let key = has_key.then_some(headers.command_id);
     let begins = imports.begin_recording(&upload, caller, key, body.go_live_date.map(Into::into))?;

@@ -3,6 +3,7 @@
 mod hostile;
 mod journey;
 mod openid;
+mod program;
 mod renewal;
 
 use std::{

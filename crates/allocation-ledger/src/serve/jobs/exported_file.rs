@@ -37,6 +37,8 @@ pub(super) struct ExportedFile {
     pub(super) media_type: &'static str,
     /// The export in words, for the access log.
     pub(super) what: String,
+    /// Whether it has no free texts.
+    pub(super) without_texts: bool,
 }
 
 /// A file that an export is written to.
@@ -45,6 +47,7 @@ pub(super) struct FileInTheMaking {
     name: &'static str,
     format: ExportFormat,
     what: String,
+    without_texts: bool,
 }
 
 impl FileInTheMaking {
@@ -52,7 +55,13 @@ impl FileInTheMaking {
     /// The temporary directory cannot be written to.
     pub(super) fn new(request: &ExportRequest) -> io::Result<Self> {
         let file = tempfile::tempfile()?;
-        Ok(Self { file, name: request.subject.name(), format: request.format, what: request.describe() })
+        Ok(Self {
+            file,
+            name: request.subject.name(),
+            format: request.format,
+            what: request.describe(),
+            without_texts: request.without_texts,
+        })
     }
 
     /// The function that opens it for the export, once.
@@ -83,6 +92,7 @@ impl FileInTheMaking {
             name: format!("{}-{position}.{}", self.name, self.format.ending()),
             media_type,
             what: self.what,
+            without_texts: self.without_texts,
         })
     }
 }

@@ -12,7 +12,7 @@ use axum::{
 use command::Clock;
 use http_api::{
     Access, CommandHeaders, GuardedRouter, JsonBody, Params, PathParams, Problem, ProblemCode, QuotaExceeded,
-    RequestClient,
+    ReadableTexts, RequestClient,
     access::of_every_prison,
     headers::{AuthenticatedCaller, LEDGER_POSITION},
     problem::ProblemDocument,
@@ -206,6 +206,12 @@ async fn get_exported_file(
     let job = find(&jobs, id)?;
     let gone = || Problem::not_found(ProblemCode::ExportFileGone, "This job has no file, or none any more.");
     let file = job.file.as_ref().ok_or_else(gone)?;
+    // The job may be another caller's.
+    if !file.without_texts && headers.scope.texts != ReadableTexts::All {
+        let detail = "The file has free texts, which only callers with the right AUDIT read. Export the view anew: the \
+                      file then has none.";
+        return Err(Problem::new(ProblemCode::RoleMissing, detail));
+    }
     let share = jobs.0.downloads.take(Some(&client), 1).map_err(|exceeded| {
         let detail = match exceeded {
             QuotaExceeded::ByAll => "As many files are taken as this service allows. Please try again.",

@@ -105,7 +105,8 @@ pub(super) struct ExportRequest {
     /// The position of the point in what was known.
     pub(super) known_at: Option<u64>,
     pub(super) prison: Option<PrisonCode>,
-    without_texts: bool,
+    /// Whether free texts are left out.
+    pub(super) without_texts: bool,
 }
 
 impl JobRequest {

@@ -106,6 +106,8 @@ pub fn invitation(base_url: &str) -> String {
     let waiting = cases::WAITING;
     [
         format!("In the browser:         {base_url}/pages"),
+        format!("  A story of 3 minutes: be HOMD_LEI, open Leeds, and allocate {waiting}; look at {example} and its"),
+        "                        timeline; then be AUDITOR, and ANALYST (docs/pages.md has each step)".to_owned(),
         format!("Who is responsible?     curl {base_url}/prisoners/{example}/responsibility"),
         format!("Everything, with voids: curl {base_url}/prisoners/{example}/history"),
         format!("Who waits for a POM?    curl {base_url}/prisons/{prison}/unallocated"),
