@@ -126,6 +126,8 @@ pub(crate) struct ShownWaitingCase {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ShownCase {
     pub(crate) prisoner_number: String,
+    #[serde(default)]
+    pub(crate) prison: Option<String>,
     pub(crate) tier: Option<String>,
     pub(crate) phase: String,
     pub(crate) pom: Option<ShownPom>,

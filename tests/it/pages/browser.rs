@@ -45,6 +45,16 @@ async fn an_auditor_sees_the_log_grow() {
 }
 
 #[tokio::test]
+async fn a_spreadsheet_is_uploaded_looked_at_and_recorded() {
+    make_journey("spreadsheet").await;
+}
+
+#[tokio::test]
+async fn cases_of_a_pom_move_to_another_pom_and_one_is_taken_back() {
+    make_journey("bulk_reallocation").await;
+}
+
+#[tokio::test]
 async fn the_front_page_and_a_case_are_small_and_nothing_moves() {
     make_journey("slow_line").await;
 }
