@@ -4,7 +4,7 @@
 //! no other way to add one. The guard looks the route up before anything else of the request is
 //! read, and refuses a route or a method that it does not find.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     RequestExt as _, Router,
@@ -17,10 +17,7 @@ use axum::{
 use domain::{Confinement, Rule, identifier::PrisonCode, text::Excerpt};
 use event_log::error_chain;
 use sign_on::{Caller, Right, SignOn, TokenRefusal};
-use utoipa::{
-    Modify,
-    openapi::{OpenApi, path::PathItem},
-};
+use utoipa::{Modify, openapi::OpenApi};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::{
@@ -31,11 +28,15 @@ use crate::{
     limits_description::describe_refusal,
 };
 
+pub use crate::access_table::{AccessTable, methods};
+
 /// The demand of a route on its callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Nothing: health, metrics and documentation.
     Open,
+    /// Nothing, of a form that sends a file: its handler bounds it and keeps it out of memory.
+    OpenUploads,
     /// A question about cases or prisons.
     Questions,
     /// A command.
@@ -83,7 +84,7 @@ impl Access {
     #[must_use]
     pub const fn rights(self) -> &'static [Right] {
         match self {
-            Self::Open => &[],
+            Self::Open | Self::OpenUploads => &[],
             Self::Questions => &[Right::Read],
             Self::Commands | Self::Uploads => &[Right::Record],
             Self::Feed => &[Right::Export, Right::Audit],
@@ -114,7 +115,7 @@ impl Access {
             // The state of the views tells nothing of a case or of a prison, and an auditor asks
             // the access log and for control reports. Parked messages are shown without what they
             // say, and jobs without what they read.
-            Self::Open | Self::Views | Self::SubjectAccess | Self::AccessLog => false,
+            Self::Open | Self::OpenUploads | Self::Views | Self::SubjectAccess | Self::AccessLog => false,
             Self::ControlReports | Self::Jobs | Self::Messages | Self::Queues => false,
         }
     }
@@ -128,7 +129,7 @@ impl Access {
     /// Whether the body goes past the limits on bodies in memory.
     #[must_use]
     pub(crate) const fn streams_body(self) -> bool {
-        matches!(self, Self::Uploads)
+        matches!(self, Self::Uploads | Self::OpenUploads)
     }
 
     const fn refusal_form(self) -> RefusalForm {
@@ -136,6 +137,7 @@ impl Access {
             Self::LiveService => RefusalForm::LiveService,
             Self::FirstApiQuestions | Self::FirstApiCommands => RefusalForm::FirstApi,
             Self::Open
+            | Self::OpenUploads
             | Self::Questions
             | Self::Commands
             | Self::Uploads
@@ -150,24 +152,6 @@ impl Access {
             | Self::Queues
             | Self::SubjectAccess => RefusalForm::Problem,
         }
-    }
-}
-
-/// The demand of each route, by its path and method.
-#[derive(Debug, Clone, Default)]
-pub struct AccessTable(HashMap<String, Vec<(Method, Access)>>);
-
-impl AccessTable {
-    pub(crate) fn add(&mut self, path: &str, method: Method, access: Access) {
-        self.0.entry(path.to_owned()).or_default().push((method, access));
-    }
-
-    /// The demand of a route; `None` where there is no such route.
-    #[must_use]
-    pub fn find(&self, path: &str, method: &Method) -> Option<Access> {
-        // Without a handler of its own, HEAD is answered as GET.
-        let method = if *method == Method::HEAD { &Method::GET } else { method };
-        self.0.get(path)?.iter().find(|(known, _)| known == method).map(|(_, access)| *access)
     }
 }
 
@@ -211,9 +195,25 @@ impl<S: Clone + Send + Sync + 'static> GuardedRouter<S> {
 
     /// Adds a route for a method without a description, which is open to all.
     #[must_use]
-    pub fn open_route_for<T: 'static>(mut self, method: &Method, path: &str, answer: impl Handler<T, S>) -> Self {
+    pub fn open_route_for<T: 'static>(self, method: &Method, path: &str, answer: impl Handler<T, S>) -> Self {
+        self.undescribed(Access::Open, method, path, answer)
+    }
+
+    /// Adds a route without a description for a form that sends a file, which is open to all.
+    #[must_use]
+    pub fn open_upload_route<T: 'static>(self, path: &str, answer: impl Handler<T, S>) -> Self {
+        self.undescribed(Access::OpenUploads, &Method::POST, path, answer)
+    }
+
+    fn undescribed<T: 'static>(
+        mut self,
+        access: Access,
+        method: &Method,
+        path: &str,
+        answer: impl Handler<T, S>,
+    ) -> Self {
         let Ok(filter) = MethodFilter::try_from(method.clone()) else { return self };
-        self.access.add(path, method.clone(), Access::Open);
+        self.access.add(path, method.clone(), access);
         self.router = self.router.route(path, on(filter, answer));
         self
     }
@@ -231,9 +231,7 @@ impl<S: Clone + Send + Sync + 'static> GuardedRouter<S> {
     pub fn merge(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);
         self.openapi.merge(other.openapi);
-        for (path, methods) in other.access.0 {
-            self.access.0.entry(path).or_default().extend(methods);
-        }
+        self.access.merge(other.access);
         self
     }
 
@@ -268,16 +266,6 @@ impl<S: Clone + Send + Sync + 'static> GuardedRouter<S> {
     }
 }
 
-/// The methods of a path that is described.
-#[must_use]
-pub fn methods(item: &PathItem) -> Vec<Method> {
-    let PathItem { get, put, post, delete, patch, .. } = item;
-    [(Method::GET, get), (Method::PUT, put), (Method::POST, post), (Method::DELETE, delete), (Method::PATCH, patch)]
-        .into_iter()
-        .filter_map(|(method, operation)| operation.as_ref().map(|_| method))
-        .collect()
-}
-
 /// Checks callers before their requests are read.
 #[derive(Clone)]
 pub(crate) struct Guard {
@@ -298,7 +286,7 @@ impl Guard {
         };
         let path = path.as_str();
         let Some(access) = self.access.find(path, request.method()) else {
-            return Err(Box::new(match self.access.0.get(path) {
+            return Err(Box::new(match self.access.methods_of(path) {
                 Some(methods) => refuse_unknown_method(request, methods),
                 None => {
                     tracing::error!(route = path, "the route {path} does not say who may use it");
@@ -306,7 +294,7 @@ impl Guard {
                 }
             }));
         };
-        if access == Access::Open {
+        if matches!(access, Access::Open | Access::OpenUploads) {
             return Ok((access, None));
         }
         let token = bearer_token(request.headers(), access).map_err(|problem| Box::new(problem.into_response()))?;

@@ -24,6 +24,7 @@
 //! It knows no route and no answer of either side.
 
 pub mod access;
+mod access_table;
 mod answer_room;
 mod browser_guard;
 mod caller_scope;

@@ -49,6 +49,18 @@ if (followed && window.EventSource) {
   for (const type of followed.dataset.types?.split(" ") ?? []) stream.addEventListener(type, stream.onmessage);
 }
 
-// A page of work under way looks again by itself.
-const underWay = document.querySelector("[data-reload]");
-if (underWay) setTimeout(() => location.reload(), Number(underWay.dataset.reload));
+// Work that goes on is shown as it goes, without the page being loaded again.
+const atWork = document.querySelector("[data-at-work]");
+if (atWork) {
+  const look = async () => {
+    const answer = await fetch(location.href).catch(() => null);
+    if (answer?.ok) {
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const part = page.querySelector("[data-at-work]");
+      if (!part) return location.reload();
+      if (part.textContent !== atWork.textContent) atWork.replaceChildren(...part.childNodes);
+    }
+    setTimeout(look, 2000);
+  };
+  setTimeout(look, 2000);
+}

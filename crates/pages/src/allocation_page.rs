@@ -43,7 +43,7 @@ struct ComparisonPage {
 
 impl ComparisonPage {
     fn is_recommended(&self, pom: &RankedPom) -> bool {
-        self.recommended_kind.as_ref().is_none_or(|kind| *kind == pom.kind)
+        self.recommended_kind.as_ref().is_some_and(|kind| *kind == pom.kind)
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) struct OverrideInForce {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ShownResponsibility {
+    pub(crate) prisoner_number: String,
     pub(crate) prison: Option<String>,
     pub(crate) phase: String,
     pub(crate) tier: Option<String>,
@@ -126,6 +127,8 @@ pub(crate) struct ShownWaitingCase {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ShownCase {
     pub(crate) prisoner_number: String,
+    #[serde(default)]
+    pub(crate) prison: Option<String>,
     pub(crate) tier: Option<String>,
     pub(crate) phase: String,
     pub(crate) pom: Option<ShownPom>,

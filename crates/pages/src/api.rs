@@ -44,12 +44,8 @@ impl LedgerApi {
     pub(crate) async fn get<T: DeserializeOwned>(&self, asker: &Visitor, path: Path) -> Result<ApiAnswer<T>, ApiError> {
         let request = asker.request(Method::GET, &path);
         let (headers, bytes) = self.call(request.body(Body::empty())).await?;
-        let content = serde_json::from_slice(&bytes).map_err(|error| {
-            tracing::error!(error = %error, "an answer of the API is not what the pages expect");
-            ApiError::Unreadable
-        })?;
         Ok(ApiAnswer {
-            content,
+            content: parse(&bytes)?,
             position: number(&headers, &POSITION),
             next: next_page(&headers),
             streams_aside: number(&headers, &STREAMS_ASIDE).unwrap_or(0),
@@ -62,8 +58,33 @@ impl LedgerApi {
             return StatusCode::BAD_REQUEST.into_response();
         };
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));
+        if let Some(input_end) = asker.input_end.clone() {
+            request.extensions_mut().insert(input_end);
+        }
         let Ok(response) = self.0.clone().call(request).await;
         response
+    }
+
+    /// Asks for a file: the API's answer as it is.
+    pub(crate) async fn download(&self, asker: &Visitor, path: Path) -> Result<Response, ApiError> {
+        let request = asker.request(Method::GET, &path).body(Body::empty()).map_err(|_| ApiError::Unreadable)?;
+        let Ok(response) = self.0.clone().call(request).await;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(read(response).await.err().unwrap_or(ApiError::Unreadable))
+    }
+
+    /// Sends a file while it comes.
+    pub(crate) async fn upload<T: DeserializeOwned>(
+        &self,
+        sender: &Visitor,
+        path: Path,
+        file: Body,
+    ) -> Result<T, ApiError> {
+        let request = sender.request(Method::POST, &path).header(header::CONTENT_TYPE, "application/octet-stream");
+        let (_, bytes) = self.call(request.body(file)).await?;
+        parse(&bytes)
     }
 
     /// Sends a command.
@@ -76,8 +97,8 @@ impl LedgerApi {
             request = request.header(header::IF_MATCH, format!("\"{revision}\""));
         }
         let body = if command.body.is_null() { Body::empty() } else { Body::from(command.body.to_string()) };
-        let (headers, _) = self.call(request.body(body)).await?;
-        Ok(Recorded { position: number(&headers, &POSITION) })
+        let (headers, bytes) = self.call(request.body(body)).await?;
+        Ok(Recorded { position: number(&headers, &POSITION), answer: bytes })
     }
 
     async fn call(&self, request: Result<Request, axum::http::Error>) -> Result<(HeaderMap, Vec<u8>), ApiError> {
@@ -88,6 +109,13 @@ impl LedgerApi {
         let Ok(response) = self.0.clone().call(request).await;
         read(response).await
     }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        tracing::error!(error = %error, "an answer of the API is not what the pages expect");
+        ApiError::Unreadable
+    })
 }
 
 async fn read(response: Response) -> Result<(HeaderMap, Vec<u8>), ApiError> {
@@ -208,6 +236,19 @@ pub(crate) struct ApiAnswer<T> {
 pub(crate) struct Recorded {
     /// Where in the ledger.
     pub(crate) position: Option<u64>,
+    answer: Vec<u8>,
+}
+
+impl Recorded {
+    /// Whether the answer has nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.answer.is_empty()
+    }
+
+    /// The answer to the command.
+    pub(crate) fn content<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        parse(&self.answer)
+    }
 }
 
 /// Why the API gave no answer.

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     extract::{Path as PathPart, Query, State},
-    response::Response,
+    response::{IntoResponse as _, Redirect, Response},
 };
 use chrono::{DateTime, Utc};
 use domain::identifier::{PrisonCode, PrisonerNumber};
@@ -45,6 +45,8 @@ pub(crate) struct CaseQuery {
     known_at: String,
     /// The position of the command that led here.
     recorded: Option<u64>,
+    /// The number that was merged into this one, and led here.
+    merged: Option<String>,
 }
 
 #[derive(Template)]
@@ -62,6 +64,8 @@ struct CasePage {
     has_more_entries: bool,
     /// The entry that the command which led here has recorded.
     recorded: Option<String>,
+    /// The merged number that led here.
+    merged: Option<String>,
     may_change: bool,
     has_pom: bool,
     waits: bool,
@@ -94,16 +98,17 @@ fn pom_of(case: &ShownResponsibility) -> Option<&ShownOfficer> {
 }
 
 impl CaseFacts {
-    /// The facts of the entries that count, the oldest first.
-    fn of(entries: &[ShownEntry]) -> Self {
+    /// The facts of the entries that count at a moment.
+    fn of(entries: &[ShownEntry], at: DateTime<Utc>) -> Self {
         let mut facts = Self::default();
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let mut counting: Vec<_> = entries.iter().filter(|entry| entry.voided_by.is_none()).collect();
+        let mut counting: Vec<_> =
+            entries.iter().filter(|entry| entry.voided_by.is_none() && entry.effective_at <= at).collect();
         counting.sort_by_key(|entry| (entry.effective_at, entry.position));
         for ShownEntry { event_type, data, .. } in counting {
             match event_type.as_str() {
                 "TierAssigned" => {
-                    facts.rosh = text(&data["roshLevel"]).or(facts.rosh);
+                    facts.rosh = text(&data["roshLevel"]);
                     facts.crn = text(&data["crn"]).or(facts.crn);
                 }
                 "CrnRecorded" => facts.crn = text(&data["crn"]),
@@ -206,6 +211,10 @@ pub(crate) async fn show_case(
         pages.api.get(&visitor, known.of(path("history")).with("limit", Some(ENTRIES_SHOWN))),
     )?;
     let case = case.content;
+    if case.prisoner_number != number.as_str() {
+        let address = format!("/pages/cases/{}?merged={number}", case.prisoner_number);
+        return Ok(Redirect::to(&address).into_response());
+    }
     let prison = case.prison.clone().map(|code| {
         let name = code.parse::<PrisonCode>().map_or_else(|_| code.clone(), |prison| prison_name(&prison));
         (code, name)
@@ -224,9 +233,10 @@ pub(crate) async fn show_case(
         waits: pom.is_none() && case.phase != "NOT_IN_CUSTODY" && case.tier.is_some(),
         pom_words: pom.and_then(|pom| pom.name.clone()).unwrap_or_else(|| "Nobody".to_owned()),
         recorded: recorded.map(|entry| entry.title.clone()),
+        merged: query.merged.filter(|merged| merged.parse::<PrisonerNumber>().is_ok()),
         frame,
         sentence: sentence(&case, Tense::of(&clocks, moment(&clocks, now), now)),
-        facts: CaseFacts::of(&history.content),
+        facts: CaseFacts::of(&history.content, moment(&clocks, now)),
         timeline: Timeline::new(&periods.content, moment(&clocks, now)),
         number: number.to_string(),
         prison,
@@ -246,7 +256,7 @@ mod tests {
 
     /// The sentence of a case with these members, now and at other times.
     fn sentences(members: &Value) -> [String; 3] {
-        let mut case = json!({"prison": "LEI", "phase": "CUSTODY_ONLY", "tier": "B2", "supporting": null, "coworker": null,
+        let mut case = json!({"prisonerNumber": "A1234BC", "prison": "LEI", "phase": "CUSTODY_ONLY", "tier": "B2", "supporting": null, "coworker": null,
                               "reason": null, "override": null, "asOf": {"position": 9, "revision": 3}});
         case.as_object_mut().expect("an object").extend(members.as_object().expect("members").clone());
         let case = serde_json::from_value(case).expect("a case");

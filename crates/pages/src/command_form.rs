@@ -116,7 +116,8 @@ impl Typed {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text.trim())
     }
 
-    fn all<'t>(&'t self, name: &str) -> impl Iterator<Item = &'t str> {
+    /// The texts of a field that may have several.
+    pub(crate) fn all<'t>(&'t self, name: &str) -> impl Iterator<Item = &'t str> {
         self.0
             .iter()
             .filter(move |(known, _)| known == name)
@@ -132,6 +133,11 @@ impl Typed {
     /// The revision that the case had when the form was shown.
     pub(crate) fn revision(&self) -> Option<u64> {
         self.text(REVISION).parse().ok()
+    }
+
+    /// The same answers as a new command.
+    pub(crate) fn as_new(&self) -> Self {
+        Self(self.0.iter().filter(|(name, _)| name != KEY && name != REVISION).cloned().collect())
     }
 
     /// The step that the button stands for.
@@ -342,7 +348,7 @@ fn insert(body: &mut Value, pointer: &str, value: Value) {
 }
 
 /// The faults of a refusal: the pointer that each is about, or the refusal's code, and its words.
-fn faults(problem: &ApiProblem) -> Vec<(String, String)> {
+pub(crate) fn faults(problem: &ApiProblem) -> Vec<(String, String)> {
     if problem.errors.is_empty() {
         return vec![(problem.code.clone(), problem.detail.clone())];
     }
@@ -364,7 +370,8 @@ fn sentence(detail: &str) -> String {
 }
 
 /// The refusals by a rule that are about one field, and where that field goes in a body.
-const RULES_OF_FIELDS: [(&str, &[&str]); 6] = [
+const RULES_OF_FIELDS: [(&str, &[&str]); 7] = [
+    ("/toStaffId", &["pom-not-registered", "pom-not-active", "same-pom"]),
     ("/pom/staffId", &["pom-not-registered", "pom-not-active", "same-pom", "pom-is-coworker", "pom-is-primary"]),
     ("/overrideReasons", &["override-reasons-needed"]),
     ("/suitabilityDetail", &["suitability-detail-needed"]),

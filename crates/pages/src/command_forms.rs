@@ -89,7 +89,7 @@ static OF_CASE: [CommandForm; 16] = [
     },
     CommandForm {
         title: "End the allocation",
-        explanation: "Both POM roles end, and the case waits to be allocated again.",
+        explanation: "Both POM roles end. The case waits to be allocated again, unless the legal status has changed: it then leaves the prison, with its handover plan and override.",
         button: "End the allocation",
         is_checked: true,
         ..form(
@@ -338,6 +338,27 @@ static OF_POM: [CommandForm; 2] = [
         )
     },
 ];
+
+/// The form that moves cases of a POM. Its cases are those that the POM holds.
+pub(crate) static REALLOCATION_OF_POM: CommandForm = CommandForm {
+    title: "Move cases to another POM",
+    explanation: "Each case moves or is refused on its own, and each can be taken back.",
+    button: "Move the cases",
+    is_checked: true,
+    ..form(
+        "reallocation",
+        Verb::Post,
+        "/prisons/{prison}/reallocations",
+        &[
+            field("cases", "/prisonerNumbers", "Which cases move?", FieldKind::AnyOf(&[])).required(),
+            FormField { pointer: "/toStaffId", label: "POM who takes them", ..POM },
+            REASON,
+            WHY_OTHER_KIND,
+            SUITABILITY,
+            OTHER_REASON,
+        ],
+    )
+};
 
 /// The form of a case with this part in its address.
 pub(crate) fn form_of_case(slug: &str) -> Option<&'static CommandForm> {

@@ -25,27 +25,39 @@ use crate::{
 };
 
 /// The sentence for a form that was shown in another session of the same person, or by no page.
-const OTHER_SESSION: &str = "You have signed in again since you opened this form. Nothing was recorded. Check the form, \
+pub(crate) const OTHER_SESSION: &str = "You have signed in again since you opened this form. Nothing was recorded. Check the form, \
                              and send it again.";
+
+/// The sentence for a form whose sender's sign-on has ended.
+const SIGN_ON_ENDED: &str = "Your sign-on has ended, and nothing was recorded. Sign in again in a new tab, then send \
+                             this form again.";
+
+/// The sentence for a form that was recorded before, and changed since.
+const RECORDED_BEFORE: &str = "This form was recorded before, with other answers. Look at the history; if this is right, \
+                               too, record it as a further entry.";
+
+/// The code of the refusal of a key that another command has.
+const KEY_REUSED: &str = "idempotency-key-reused";
 
 /// The code of the refusal of a command whose case has moved on.
 const REVISION_MISMATCH: &str = "revision-mismatch";
 
 /// The thing that a command is about.
-struct Subject {
+#[derive(Clone)]
+pub(crate) struct Subject {
     /// The names in the API's paths and what stands for them.
     parts: Vec<(&'static str, String)>,
-    name: String,
+    pub(crate) name: String,
     /// The page to go back to.
-    home: String,
-    prison: Option<String>,
+    pub(crate) home: String,
+    pub(crate) prison: Option<String>,
     /// The revision of a case.
     revision: Option<u64>,
 }
 
 impl Subject {
     /// The API's path of a form.
-    fn path(&self, form: &CommandForm) -> String {
+    pub(crate) fn path(&self, form: &CommandForm) -> String {
         let parts = self.parts.iter();
         parts.fold(form.path.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value))
     }
@@ -92,6 +104,13 @@ async fn case_subject(pages: &Pages, visitor: &Visitor, number: &str) -> Result<
         Err(ApiError::Refused(problem)) if problem.code == "prisoner-unknown" => None,
         Err(error) => return Err(error.into()),
     };
+    // A number that was merged has the answers of the one that survives, which entries go to.
+    if let Some(survivor) =
+        case.as_ref().map(|case| &case.prisoner_number).filter(|answered| **answered != number.as_str())
+    {
+        let detail = format!("{number} was merged into {survivor}. Find the case {survivor}, and record it there.");
+        return Err(PageError::Address(detail));
+    }
     Ok(Subject {
         parts: vec![("number", number.to_string())],
         name: number.to_string(),
@@ -112,7 +131,7 @@ fn prison_subject(prison: &str) -> Result<Subject, PageError> {
     })
 }
 
-fn pom_subject(prison: &str, staff_id: &str) -> Result<Subject, PageError> {
+pub(crate) fn pom_subject(prison: &str, staff_id: &str) -> Result<Subject, PageError> {
     let staff_id: StaffId =
         staff_id.parse().map_err(|_| PageError::Address("A staff id is a number. Check the address.".to_owned()))?;
     let Subject { mut parts, prison, home, .. } = prison_subject(prison)?;
@@ -127,7 +146,7 @@ fn pom_subject(prison: &str, staff_id: &str) -> Result<Subject, PageError> {
 }
 
 /// The POMs that a form lets choose from: those who take new cases, by name.
-async fn poms_of(
+pub(crate) async fn poms_of(
     pages: &Pages,
     visitor: &Visitor,
     subject: &Subject,
@@ -150,7 +169,7 @@ async fn poms_of(
         .collect())
 }
 
-fn show_form(
+pub(crate) fn show_form(
     visitor: &Visitor,
     status: StatusCode,
     subject: Subject,
@@ -175,6 +194,36 @@ async fn ask(
     Ok(show_form(visitor, StatusCode::OK, subject, view, Vec::new()))
 }
 
+/// The answer to a form that is not to be recorded: it is of another session, lacks something, goes
+/// back to be changed, or is looked at once more.
+pub(crate) fn hold_back(
+    sent: &SentForm,
+    subject: &Subject,
+    form: &'static CommandForm,
+    view: impl Fn(Option<&ApiProblem>) -> FormView,
+) -> Option<Response> {
+    let SentForm { visitor, typed, is_of_session } = sent;
+    let again = |status, problem: Option<&ApiProblem>| {
+        Some(show_form(visitor, status, subject.clone(), view(problem), Vec::new()))
+    };
+    if !is_of_session {
+        return again(StatusCode::FORBIDDEN, Some(&ApiProblem::of_pages(403, OTHER_SESSION)));
+    }
+    if let Some(problem) = form.missing(typed) {
+        return again(StatusCode::BAD_REQUEST, Some(&problem));
+    }
+    if typed.step() == "change" {
+        return again(StatusCode::OK, None);
+    }
+    if !form.is_checked || typed.step() == "confirm" {
+        return None;
+    }
+    let frame = PageFrame::new(format!("Check before you record: {}", subject.name), visitor)
+        .back(subject.home.clone(), subject.name.clone());
+    let page = CheckPage { frame, subject: subject.clone(), view: view(None), csrf: visitor.csrf.clone() };
+    Some(show_typed(StatusCode::OK, &page))
+}
+
 /// Takes a form that was sent: asks once more, records, or shows why not.
 async fn record(
     pages: &Pages,
@@ -184,24 +233,9 @@ async fn record(
 ) -> Result<Response, PageError> {
     let SentForm { visitor, typed, .. } = sent;
     let poms = poms_of(pages, visitor, &subject, form).await?;
-    let seen = typed.revision();
-    if !sent.is_of_session {
-        let view = form.view(typed, &poms, seen, Some(&ApiProblem::of_pages(403, OTHER_SESSION)));
-        return Ok(show_form(visitor, StatusCode::FORBIDDEN, subject, view, Vec::new()));
-    }
-    if let Some(problem) = form.missing(typed) {
-        let view = form.view(typed, &poms, seen, Some(&problem));
-        return Ok(show_form(visitor, StatusCode::BAD_REQUEST, subject, view, Vec::new()));
-    }
-    if typed.step() == "change" {
-        let view = form.view(typed, &poms, seen, None);
-        return Ok(show_form(visitor, StatusCode::OK, subject, view, Vec::new()));
-    }
-    if form.is_checked && typed.step() != "confirm" {
-        let view = form.view(typed, &poms, seen, None);
-        let frame = PageFrame::new(format!("Check before you record: {}", subject.name), visitor)
-            .back(subject.home.clone(), subject.name.clone());
-        return Ok(show_typed(StatusCode::OK, &CheckPage { frame, subject, view, csrf: visitor.csrf.clone() }));
+    let view = |problem: Option<&ApiProblem>| form.view(typed, &poms, typed.revision(), problem);
+    if let Some(held_back) = hold_back(sent, &subject, form, view) {
+        return Ok(held_back);
     }
     let command = form.command(typed, subject.path(form), subject.prison.as_deref());
     match pages.api.send(visitor, &command).await {
@@ -218,8 +252,17 @@ async fn record(
             if problem.code == REVISION_MISMATCH {
                 return show_conflict(pages, visitor, subject, form, typed, &poms).await;
             }
-            let view = form.view(typed, &poms, seen, Some(&problem));
-            Ok(show_form(visitor, status, subject, view, Vec::new()))
+            if problem.code == KEY_REUSED {
+                // The form was sent, changed after the back button, and sent again: another command.
+                let problem = ApiProblem::of_pages(problem.status, RECORDED_BEFORE);
+                let view = form.view(&typed.as_new(), &poms, subject.revision, Some(&problem));
+                return Ok(show_form(visitor, status, subject, view, Vec::new()));
+            }
+            Ok(show_form(visitor, status, subject, view(Some(&problem)), Vec::new()))
+        }
+        Err(ApiError::SignedOut) => {
+            let problem = ApiProblem::of_pages(401, SIGN_ON_ENDED);
+            Ok(show_form(visitor, StatusCode::UNAUTHORIZED, subject, view(Some(&problem)), Vec::new()))
         }
         Err(error) => Err(error.into()),
     }

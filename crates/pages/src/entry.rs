@@ -49,7 +49,7 @@ impl From<&ShownEntry> for EntryLine {
             position: entry.position,
             event_id: entry.event_id.clone(),
             event_type: event_type.clone(),
-            prisoner_number: entry.prisoner_number.clone(),
+            prisoner_number: entry.prisoner_number.clone().or_else(|| number_of(&entry.stream)),
             title: title(event_type, data),
             details: details(event_type, data),
             effective: time(entry.effective_at),
@@ -59,6 +59,12 @@ impl From<&ShownEntry> for EntryLine {
             voided_by: entry.voided_by,
         }
     }
+}
+
+/// The number of the person whose stream it is.
+fn number_of(stream: &str) -> Option<String> {
+    let number = stream.strip_prefix("prisoner-").or_else(|| stream.strip_prefix("contacts-"))?;
+    Some(number.to_owned())
 }
 
 fn text<'d>(data: &'d Value, pointer: &str) -> &'d str {

@@ -67,6 +67,10 @@ pub(crate) async fn cancel_job(
 }
 
 /// `GET /pages/views/jobs/{id}/file`: the file of an export.
-pub(crate) async fn take_file(State(pages): State<Pages>, visitor: Visitor, PathPart(id): PathPart<Uuid>) -> Response {
-    pages.api.pass_on(&visitor, Path::new(format!("/projections/jobs/{id}/file")), "*/*").await
+pub(crate) async fn take_file(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    PathPart(id): PathPart<Uuid>,
+) -> Result<Response, PageError> {
+    Ok(pages.api.download(&visitor, Path::new(format!("/projections/jobs/{id}/file"))).await?)
 }

@@ -12,6 +12,8 @@
 //! | how is a POM chosen for a case? | `allocation_page` |
 //! | what do auditors and operators see? | `control_pages`, `log_pages`, `views_page`, `job_pages`, `message_pages` |
 //! | which commands have a form? | `command_forms`, made by `command_form`, on `command_pages` |
+//! | how do a POM's cases move to another POM? | `reallocation_page` |
+//! | how does a spreadsheet come in? | `spreadsheet_upload`; then it is looked at and recorded on `spreadsheet_page` |
 //! | how do codes and times read? | `words`, `clocks` |
 //! | style sheet and script | `assets` |
 //!
@@ -40,11 +42,14 @@ mod page_frame;
 mod page_sessions;
 mod pom_page;
 mod prison_page;
+mod reallocation_page;
 mod return_path;
 mod sent_form;
 mod session;
 mod session_cookies;
 mod sign_on_routes;
+mod spreadsheet_page;
+mod spreadsheet_upload;
 mod start_pages;
 mod timeline;
 mod views_page;
@@ -95,8 +100,26 @@ pub fn router(api: LedgerApi, sessions: PageSessions) -> GuardedRouter {
         .open_route("/pages/prisons/{prison}", get(prison_page::show_prison))
         .open_route("/pages/prisons/{prison}/{form}", get(command_pages::ask_of_prison))
         .open_route_for(&Method::POST, "/pages/prisons/{prison}/{form}", command_pages::record_of_prison)
+        .open_route("/pages/prisons/{prison}/spreadsheets", get(spreadsheet_upload::choose_file))
+        .open_upload_route("/pages/prisons/{prison}/spreadsheets", spreadsheet_upload::take_file)
+        .open_route("/pages/prisons/{prison}/spreadsheets/{id}", get(spreadsheet_page::show_spreadsheet))
+        .open_route(
+            "/pages/prisons/{prison}/spreadsheets/{id}/refused-rows",
+            get(spreadsheet_page::download_refused_rows),
+        )
+        .open_route_for(
+            &Method::POST,
+            "/pages/prisons/{prison}/spreadsheets/{id}",
+            spreadsheet_page::act_on_spreadsheet,
+        )
         .open_route("/pages/prisons/{prison}/waiting/{number}", get(allocation_page::choose_pom))
         .open_route("/pages/prisons/{prison}/poms/{staffId}", get(pom_page::show_pom))
+        .open_route("/pages/prisons/{prison}/poms/{staffId}/reallocation", get(reallocation_page::choose_cases))
+        .open_route_for(
+            &Method::POST,
+            "/pages/prisons/{prison}/poms/{staffId}/reallocation",
+            reallocation_page::move_cases,
+        )
         .open_route("/pages/prisons/{prison}/poms/{staffId}/{form}", get(command_pages::ask_of_pom))
         .open_route_for(&Method::POST, "/pages/prisons/{prison}/poms/{staffId}/{form}", command_pages::record_of_pom)
         .open_route("/pages/cases", get(start_pages::find_case))

@@ -48,6 +48,8 @@ struct PrisonPage {
     starting: Shortened<ShownCase>,
     poms: Vec<PomLine>,
     streams_aside: u64,
+    /// Whether a command led here.
+    is_recorded: bool,
 }
 
 /// A list, of which the page perhaps shows the beginning alone.
@@ -116,6 +118,8 @@ pub(crate) struct PrisonQuery {
     /// The list that is shown as a whole.
     #[serde(default)]
     whole: String,
+    /// The position of the command that led here.
+    recorded: Option<u64>,
 }
 
 /// `GET /pages/prisons/{prison}`
@@ -123,11 +127,11 @@ pub(crate) async fn show_prison(
     State(pages): State<Pages>,
     visitor: Visitor,
     PathPart(prison): PathPart<String>,
-    Query(PrisonQuery { on, known_at, whole }): Query<PrisonQuery>,
+    Query(PrisonQuery { on, known_at, whole, recorded }): Query<PrisonQuery>,
 ) -> Result<Response, PageError> {
     let prison = prison_of(&prison)?;
     let clocks = Clocks { on, known_at };
-    let path = |part: &str| clocks.of(Path::new(format!("/prisons/{prison}/{part}")));
+    let path = |part: &str| clocks.of(Path::new(format!("/prisons/{prison}/{part}")).at_least(recorded));
     let (waiting, handovers, poms): (
         ApiAnswer<Vec<ShownWaitingCase>>,
         ApiAnswer<ShownHandovers>,
@@ -150,5 +154,6 @@ pub(crate) async fn show_prison(
         starting: Shortened::new(starting, whole == "starting"),
         poms: poms.content.into_iter().map(PomLine::from).collect(),
         streams_aside: waiting.streams_aside,
+        is_recorded: recorded.is_some(),
     }))
 }

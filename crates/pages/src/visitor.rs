@@ -7,7 +7,7 @@ use axum::{
     http::request::Parts,
     response::{IntoResponse as _, Response},
 };
-use http_api::{PeerAddress, headers::CorrelationId};
+use http_api::{InputEnd, PeerAddress, headers::CorrelationId};
 use sign_on::Secret;
 
 use crate::{Pages, page_frame::PersonInFrame, session::Session};
@@ -44,6 +44,8 @@ pub(crate) struct Visitor {
     pub(crate) csrf: String,
     /// Where the person's browser is.
     pub(crate) peer: PeerAddress,
+    /// Whether the browser has closed its side, which ends a stream.
+    pub(crate) input_end: Option<InputEnd>,
     /// The request of the browser: those to the API belong to it.
     pub(crate) correlation_id: Option<CorrelationId>,
 }
@@ -60,6 +62,7 @@ impl FromRequestParts<Pages> for Visitor {
     async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get().copied().unwrap_or(NO_PEER);
         let correlation_id = parts.extensions.get().copied();
+        let input_end = parts.extensions.get().cloned();
         let session = Session::from_request_parts(parts, pages).await.map_err(|rejection| rejection.into_response())?;
         Ok(Self {
             name: session.user_name().to_owned(),
@@ -67,6 +70,7 @@ impl FromRequestParts<Pages> for Visitor {
             csrf: session.csrf().for_form().to_owned(),
             peer,
             correlation_id,
+            input_end,
         })
     }
 }

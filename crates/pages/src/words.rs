@@ -116,6 +116,32 @@ pub(crate) fn deallocation_trigger(code: &str) -> &str {
     )
 }
 
+/// The kinds of establishment.
+pub(crate) const ESTATES: [(&str, &str); 3] =
+    [("MENS_CLOSED", "Men's, closed"), ("MENS_OPEN", "Men's, open"), ("WOMENS", "Women's")];
+
+/// The field that a column of a spreadsheet was taken for.
+pub(crate) fn sheet_field(code: &str) -> &str {
+    word(
+        &[
+            ("prisonerNumber", "Prisoner number"),
+            ("tier", "Tier"),
+            ("staffId", "Staff id of the POM"),
+            ("pomName", "Name of the POM"),
+            ("pomForename", "Forename of the POM"),
+            ("pomKind", "Kind of POM"),
+            ("allocatedOn", "Date of allocation"),
+            ("leftOn", "Date of leaving"),
+            ("releasedOn", "Date of release"),
+            ("transferredOn", "Date of transfer"),
+            ("transferredTo", "Prison after a transfer"),
+            ("arrivedOn", "Date of arrival"),
+            ("note", "Note"),
+        ],
+        code,
+    )
+}
+
 /// The occasions on which a person comes into a prison.
 pub(crate) const RECEPTION_REASONS: [(&str, &str); 4] = [
     ("NEW_ADMISSION", "New admission"),

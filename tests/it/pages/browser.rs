@@ -53,8 +53,23 @@ async fn an_analyst_verifies_the_views_and_takes_an_export() {
 }
 
 #[tokio::test]
+async fn a_merged_number_leads_to_the_case_that_goes_on() {
+    make_journey("merged_number").await;
+}
+
+#[tokio::test]
 async fn a_case_is_shown_on_another_day_as_it_was_known_then() {
     make_journey("both_clocks").await;
+}
+
+#[tokio::test]
+async fn a_spreadsheet_is_uploaded_looked_at_and_recorded() {
+    make_journey("spreadsheet").await;
+}
+
+#[tokio::test]
+async fn cases_of_a_pom_move_to_another_pom_and_one_is_taken_back() {
+    make_journey("bulk_reallocation").await;
 }
 
 #[tokio::test]

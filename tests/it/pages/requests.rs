@@ -103,3 +103,44 @@ async fn text_that_was_typed_is_shown_as_text() {
         assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
     }
 }
+
+/// A form with a file, and the fields before it.
+fn form_with_file(csrf: &str, file_name: &str, file: &[u8]) -> Vec<u8> {
+    let mut form =
+        format!("--b\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\n{csrf}\r\n--b\r\n").into_bytes();
+    let head = format!("Content-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\n\r\n");
+    form.extend(head.bytes());
+    form.extend(file);
+    form.extend(b"\r\n--b--\r\n");
+    form
+}
+
+#[tokio::test]
+async fn a_spreadsheet_may_have_64_mib_and_comes_from_a_form_of_the_session() {
+    require_single_program();
+    let demonstration = Demonstration::serve().await;
+    let person = Person::choose(&demonstration).await;
+    let path = "/pages/prisons/LEI/spreadsheets";
+    let csrf = person.csrf(path).await;
+    let send = async |form: Vec<u8>| {
+        let request =
+            person.http.post(format!("{}{path}", person.base_url)).body(form).header("Cookie", &person.cookie);
+        answer(request.header("Content-Type", "multipart/form-data; boundary=b")).await
+    };
+    let rows = b"Prison number,Tier\n".repeat(160_000);
+    let taken = send(form_with_file(&csrf, "cases.csv", &rows)).await;
+    assert_eq!(taken.status, 303, "{} bytes: {}", rows.len(), taken.text);
+    let long = vec![b' '; (64 << 20) + 1];
+    for (csrf, name, file, status, words) in [
+        (csrf.as_str(), "cases.csv", long.as_slice(), 413, "at most 64 MiB"),
+        (&csrf, "A1234BC.csv", &rows, 400, "prisoner number"),
+        (&csrf, "", b"", 400, "Choose a file"),
+        ("AAAA", "cases.csv", b"a", 403, "signed in again"),
+    ] {
+        let refused = send(form_with_file(csrf, name, file)).await;
+        assert_eq!(refused.status, status, "{}", refused.text);
+        assert!(refused.text.contains(words), "{}", refused.text);
+    }
+    let cut = send(format!("--b\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\n{csrf}").into_bytes()).await;
+    assert_eq!(cut.status, 400, "{}", cut.text);
+}

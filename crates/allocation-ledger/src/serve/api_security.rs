@@ -58,7 +58,7 @@ fn describe_operation(operation: &mut Value, access: Access, roles: &RoleMap, is
     let problem = format!("#/components/schemas/{}", ProblemDocument::name());
     let problem = json!({problem::CONTENT_TYPE: {"schema": {"$ref": problem}}});
     let refusals = match access {
-        Access::Open => vec![],
+        Access::Open | Access::OpenUploads => vec![],
         Access::LiveService => {
             let body = json!({"$ref": "#/components/schemas/LiveError"});
             vec![(
