@@ -7,13 +7,13 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
-use futures::try_join;
+use futures::{join, try_join};
 use serde::Deserialize;
 
 use crate::{
     Pages,
     answers::{ShownEntry, ShownPeriod, ShownResponsibility},
-    api::{ApiAnswer, Path},
+    api::{ApiAnswer, ApiError, Path},
     case_page::{Tense, number_of, sentence},
     clocks::{self, Clocks, day, time},
     entry::{EntryLine, evidence},
@@ -58,17 +58,31 @@ impl DifferencePage {
     }
 }
 
-fn told(case: &ShownResponsibility) -> [(&'static str, String); 6] {
+/// The answer about a case, part by part; `None` where the ledger knew nothing of it.
+fn told(case: Option<&ShownResponsibility>) -> [(&'static str, String); 6] {
+    const LABELS: [&str; 6] = ["Responsible", "Supporting", "Prison", "Tier", "Where the case is", "Handover"];
+    let Some(case) = case else { return LABELS.map(|label| (label, "Nothing was known".to_owned())) };
     let plan = case.reason.as_ref();
     let handover = plan.and_then(|plan| plan.handover_date).map_or_else(|| "No date".to_owned(), day);
-    [
-        ("Responsible", officer_words(&case.responsible)),
-        ("Supporting", case.supporting.as_ref().map_or_else(|| "Nobody".to_owned(), officer_words)),
-        ("Prison", case.prison.clone().unwrap_or_else(|| "None".to_owned())),
-        ("Tier", case.tier.clone().unwrap_or_else(|| "None".to_owned())),
-        ("Where the case is", words::phase(&case.phase).to_owned()),
-        ("Handover", handover),
-    ]
+    let parts = [
+        officer_words(&case.responsible),
+        case.supporting.as_ref().map_or_else(|| "Nobody".to_owned(), officer_words),
+        case.prison.clone().unwrap_or_else(|| "None".to_owned()),
+        case.tier.clone().unwrap_or_else(|| "None".to_owned()),
+        words::phase(&case.phase).to_owned(),
+        handover,
+    ];
+    let mut labels = LABELS.into_iter();
+    parts.map(|part| (labels.next().unwrap_or_default(), part))
+}
+
+/// An answer, or `None` where the ledger knew nothing of the case.
+fn known(answer: Result<ApiAnswer<ShownResponsibility>, ApiError>) -> Result<Option<ShownResponsibility>, ApiError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer.content)),
+        Err(ApiError::Refused(problem)) if problem.code == "prisoner-unknown" => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// `GET /pages/cases/{number}/difference?on=&known-at=`: what the ledger said then about a day, and
@@ -83,16 +97,13 @@ pub(crate) async fn show_difference(
     let now = Clocks { known_at: String::new(), ..clocks.clone() };
     let responsibility = || Path::new(format!("/prisoners/{number}/responsibility"));
     let history = Path::new(format!("/prisoners/{number}/history")).with("limit", Some("1000"));
-    let (then, today, history): (
-        ApiAnswer<ShownResponsibility>,
-        ApiAnswer<ShownResponsibility>,
-        ApiAnswer<Vec<ShownEntry>>,
-    ) = try_join!(
-        pages.api.get(&visitor, clocks.of(responsibility())),
-        pages.api.get(&visitor, now.of(responsibility())),
-        pages.api.get(&visitor, history),
-    )?;
-    let lines = told(&then.content).into_iter().zip(told(&today.content));
+    let (then, today, history) = join!(
+        pages.api.get::<ShownResponsibility>(&visitor, clocks.of(responsibility())),
+        pages.api.get::<ShownResponsibility>(&visitor, now.of(responsibility())),
+        pages.api.get::<Vec<ShownEntry>>(&visitor, history),
+    );
+    let (then, today, history) = (known(then)?, known(today)?, history?);
+    let lines = told(then.as_ref()).into_iter().zip(told(today.as_ref()));
     let lines = lines.map(|((label, then), (_, now))| DifferenceLine { label, then, now }).collect();
     // A date stands for its end.
     let known_until = match clocks.known_at.trim().parse().ok().and_then(|day: chrono::NaiveDate| day.succ_opt()) {

@@ -253,7 +253,8 @@ async fn record(
                 return show_conflict(pages, visitor, subject, form, typed, &poms).await;
             }
             if problem.code == KEY_REUSED {
-                // The form was sent, changed after the back button, and sent again: another command.
+                // The form was sent, changed after the back button, and sent again: another
+                // command.
                 let problem = ApiProblem::of_pages(problem.status, RECORDED_BEFORE);
                 let view = form.view(&typed.as_new(), &poms, subject.revision, Some(&problem));
                 return Ok(show_form(visitor, status, subject, view, Vec::new()));

@@ -125,7 +125,7 @@ fn read_file_name(given: Option<&String>) -> Result<String, Problem> {
 fn read_value<T: DeserializeOwned>(name: &'static str, text: &str) -> Result<T, Problem> {
     T::deserialize(text.into_deserializer()).map_err(|error: value::Error| {
         let sentence = error.to_string();
-        match sentence.split_once("`, expected ") {
+        match sentence.rsplit_once("`, expected ") {
             Some((_, words)) => invalid(name, format!("`{}` is not {words}", Excerpt(text))),
             None => invalid(name, sentence),
         }
