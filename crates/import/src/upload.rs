@@ -90,6 +90,8 @@ pub struct Upload {
     pub uploaded_at: DateTime<Utc>,
     /// The caller that uploaded it.
     pub uploaded_by: RecordedBy,
+    /// The prisons that the caller is confined to: the plan tells of no others.
+    confinement: Confinement,
     /// The caller's choices.
     pub choices: ImportChoices,
     /// Ends the reading.
@@ -134,7 +136,7 @@ impl Upload {
         prison: PrisonCode,
         file_name: String,
         uploaded_at: DateTime<Utc>,
-        uploaded_by: RecordedBy,
+        caller: &ImportCaller,
         choices: ImportChoices,
         client: RequestClient,
         place: QuotaShare,
@@ -144,7 +146,8 @@ impl Upload {
             prison,
             file_name,
             uploaded_at,
-            uploaded_by,
+            uploaded_by: caller.recorded_by.clone(),
+            confinement: caller.confinement.clone(),
             choices,
             stop: ReadStop::default(),
             client,
@@ -198,6 +201,20 @@ impl Upload {
             }
             !is_recording
         })
+    }
+
+    /// Whether a reader who is confined so may see what it tells: it was planned for its uploader.
+    pub(crate) fn is_shown_to(&self, reader: &Confinement) -> bool {
+        match (self.confinement.prisons(), reader.prisons()) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(told), Some(own)) => told.is_subset(own),
+        }
+    }
+
+    /// Whether it was recorded with this key.
+    pub(crate) fn has_key(&self, key: CommandId) -> bool {
+        *lock(&self.key) == Some(key)
     }
 
     /// Whether it is forgotten.

@@ -18,6 +18,7 @@ use anyhow::{Context as _, anyhow};
 use chrono::NaiveDate;
 use command::{Clock, CommandError, Service, ServiceSettings};
 use domain::{
+    Confinement,
     identifier::{CommandId, PrisonCode},
     london, prison,
 };
@@ -149,7 +150,6 @@ impl Imports {
             () = stopped => {}
             () = sweeping => {}
         }
-        // None that is still read begins to be recorded.
         lock(&self.0.held).values().for_each(|upload| {
             upload.forget();
             upload.cancel();
@@ -211,13 +211,14 @@ impl Imports {
         }
     }
 
-    /// An upload of a prison.
+    /// An upload of a prison, for a reader who is confined so.
     ///
     /// # Errors
-    /// `import-unknown`.
-    pub(crate) fn find(&self, prison: &PrisonCode, id: Uuid) -> Result<Arc<Upload>, Problem> {
+    /// `import-unknown`, also where it tells of prisons that are not the reader's.
+    pub(crate) fn find(&self, prison: &PrisonCode, id: Uuid, reader: &Confinement) -> Result<Arc<Upload>, Problem> {
         self.sweep();
-        let upload = lock(&self.0.held).get(&id).filter(|upload| upload.prison == *prison).cloned();
+        let is_shown = |upload: &&Arc<Upload>| upload.prison == *prison && upload.is_shown_to(reader);
+        let upload = lock(&self.0.held).get(&id).filter(is_shown).cloned();
         let upload = upload.ok_or_else(|| {
             Problem::not_found(ProblemCode::ImportUnknown, format!("No spreadsheet {id} is kept for {prison}."))
         })?;
@@ -428,9 +429,9 @@ impl Imports {
 
 /// Refuses the key of another upload.
 fn check_key(held: &HashMap<Uuid, Arc<Upload>>, upload: &Upload, key: Option<CommandId>) -> Result<(), Problem> {
-    let Some(key) = key else { return Ok(()) };
-    if held.values().any(|other| other.id != upload.id && *lock(&other.key) == Some(key)) {
-        return Err(CommandError::KeyReused { command_id: key }.into());
+    let is_taken = |key: &CommandId| held.values().any(|other| other.id != upload.id && other.has_key(*key));
+    if let Some(command_id) = key.filter(is_taken) {
+        return Err(CommandError::KeyReused { command_id }.into());
     }
     Ok(())
 }

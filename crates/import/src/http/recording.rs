@@ -83,7 +83,7 @@ pub(super) async fn record_spreadsheet(
         is_json?;
     }
     let body: RecordingBody = if bytes.is_empty() { RecordingBody::default() } else { from_json(&bytes)? };
-    let upload = imports.find(&prison, id)?;
+    let upload = imports.find(&prison, id, &headers.scope.confinement)?;
     let caller = ImportCaller { recorded_by: headers.recorded_by, confinement: headers.scope.confinement };
     let key = has_key.then_some(headers.command_id);
     let begins = imports.begin_recording(&upload, caller, key, body.go_live_date.map(Into::into))?;

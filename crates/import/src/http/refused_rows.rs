@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use domain::identifier::PrisonCode;
-use http_api::{PathParams, Problem, problem::ProblemDocument};
+use http_api::{CallerScope, PathParams, Problem, problem::ProblemDocument};
 use spreadsheets::plan::Verdict;
 use uuid::Uuid;
 
@@ -35,9 +35,10 @@ use crate::{sheet::refused_rows, uploads::Imports};
 )]
 pub(super) async fn get_refused_rows(
     State(imports): State<Imports>,
+    caller: CallerScope,
     PathParams((prison, id)): PathParams<(PrisonCode, Uuid)>,
 ) -> Result<Response, Problem> {
-    let stage = imports.find(&prison, id)?.stage();
+    let stage = imports.find(&prison, id, &caller.confinement)?.stage();
     let read = read_of(&stage)?;
     let csv = read.sheet.refused_csv(&refused_rows(&read.plan));
     let refused = read.plan.rows.iter().filter(|row| matches!(row.verdict, Verdict::Refused(_)));

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::PrisonCode;
-use http_api::{PathParams, Problem, problem::ProblemDocument};
+use http_api::{CallerScope, PathParams, Problem, problem::ProblemDocument};
 use uuid::Uuid;
 
 use super::answer::{Spreadsheet, state_answer};
@@ -34,9 +34,10 @@ use crate::uploads::Imports;
 )]
 pub(super) async fn remove_spreadsheet(
     State(imports): State<Imports>,
+    caller: CallerScope,
     PathParams((prison, id)): PathParams<(PrisonCode, Uuid)>,
 ) -> Result<Response, Problem> {
-    let upload = imports.find(&prison, id)?;
+    let upload = imports.find(&prison, id, &caller.confinement)?;
     Ok(match imports.remove(&upload) {
         true => StatusCode::NO_CONTENT.into_response(),
         false => state_answer(StatusCode::ACCEPTED, &upload),

@@ -9,7 +9,7 @@ use axum::{
 };
 use domain::identifier::PrisonCode;
 use http_api::{
-    Params, PathParams, Problem, ProblemCode,
+    CallerScope, Params, PathParams, Problem, ProblemCode,
     page::{Cursor, Limit},
     problem::ProblemDocument,
 };
@@ -62,11 +62,12 @@ pub(super) struct RowsQuery {
 )]
 pub(super) async fn list_spreadsheet_rows(
     State(imports): State<Imports>,
+    caller: CallerScope,
     PathParams((prison, id)): PathParams<(PrisonCode, Uuid)>,
     Params(query): Params<RowsQuery>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let stage = imports.find(&prison, id)?.stage();
+    let stage = imports.find(&prison, id, &caller.confinement)?.stage();
     let read = read_of(&stage)?;
     let after: u32 = query.after.as_ref().map(Cursor::key).transpose()?.unwrap_or_default();
     let is_wanted = |row: &&PlannedRow| {

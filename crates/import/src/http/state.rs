@@ -2,7 +2,7 @@
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use domain::identifier::PrisonCode;
-use http_api::{PathParams, Problem, problem::ProblemDocument};
+use http_api::{CallerScope, PathParams, Problem, problem::ProblemDocument};
 use uuid::Uuid;
 
 use super::answer::{Spreadsheet, state_answer};
@@ -26,7 +26,8 @@ use crate::uploads::Imports;
 )]
 pub(super) async fn get_spreadsheet(
     State(imports): State<Imports>,
+    caller: CallerScope,
     PathParams((prison, id)): PathParams<(PrisonCode, Uuid)>,
 ) -> Result<Response, Problem> {
-    Ok(state_answer(StatusCode::OK, &*imports.find(&prison, id)?))
+    Ok(state_answer(StatusCode::OK, &*imports.find(&prison, id, &caller.confinement)?))
 }

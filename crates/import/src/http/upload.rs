@@ -77,8 +77,8 @@ pub(super) async fn upload_spreadsheet(
     let place = imports.take_place(&client)?;
     let file = receive(request.into_body()).await?;
     let caller = ImportCaller { recorded_by: headers.recorded_by, confinement: headers.scope.confinement };
-    let (now, uploaded_by) = (imports.clock().now(), caller.recorded_by.clone());
-    let upload = Upload::new(prison, file_name, now, uploaded_by, choices, client, place);
+    let now = imports.clock().now();
+    let upload = Upload::new(prison, file_name, now, &caller, choices, client, place);
     let upload = imports.begin(upload, file, caller);
     let mut response = state_answer(StatusCode::ACCEPTED, &upload);
     let location = format!("/prisons/{}/spreadsheets/{}", upload.prison, upload.id);

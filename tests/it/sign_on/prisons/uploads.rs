@@ -44,6 +44,17 @@ async fn a_row_of_a_case_at_another_prison_is_refused_and_tells_nothing_of_it() 
     assert_eq!(prisons.get(&prisons.head("HOMD_MDI"), &path).await.status, 403);
     assert_eq!(prisons.get(&prisons.head("HOMD_MDI"), &at_other).await.status, 404);
 
+    // A plan that was made for another caller may tell of cases at other prisons.
+    let of_both = [("Authorization", prisons.head("HOMD_BOTH"))];
+    let of_both = of_both.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let file = "NOMS no,Tier,Staff id,Date allocated\nA9999ZZ,C,77,01/10/2026\n".to_owned();
+    let wider = client.upload("/prisons/LEI/spreadsheets?file-name=b.csv", &of_both, file).await;
+    let wider = wider.header("location").expect("a place");
+    for part in ["", "/rows", "/refused-rows"] {
+        let answer = prisons.get(&caller, &format!("{wider}{part}")).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["code"]), (404, &json!("import-unknown")), "{part}");
+    }
+
     let begun = prisons.send(&caller, "POST", &format!("{path}/recording"), None).await;
     assert_eq!(begun.status, 202, "{}", begun.text);
     let done = state_is("DONE").await;
